@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in an operator's world: one sentence, an exit code, never a traceback."""
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_SKIP = 77  # the tests' "cannot run here": no root can be had
+
+
+class Fault(Exception):
+    """One sentence that names the object and the numbers and says what can be done."""
+
+    def __init__(self, sentence: str, code: int = EXIT_REFUSED):
+        super().__init__(sentence)
+        self.code = code
+
+
+class RootFault(Fault):
+    """There is no usable root and none can be built here."""
