@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "topology.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+namespace libpool {
+
+namespace {
+
+constexpr int node_limit = 1024;  // MAX_NUMNODES of any kernel
+
+Result<std::string> read_file(const std::string& path) {
+    std::ifstream file(path);
+    if (!file) return fail(ENOENT, "%s cannot be read", path.c_str());
+    std::stringstream content;
+    content << file.rdbuf();
+    return content.str();
+}
+
+// "Node 1 MemFree:  1234 kB" → {"MemFree": 1234 KiB in bytes}.
+std::map<std::string, uint64_t> parse_meminfo(const std::string& content) {
+    std::map<std::string, uint64_t> values;
+    std::istringstream lines(content);
+    std::string line;
+    while (std::getline(lines, line)) {
+        std::istringstream words(line);
+        std::string node_word, id, key;
+        uint64_t kib = 0;
+        if (words >> node_word >> id >> key >> kib && !key.empty() && key.back() == ':') {
+            key.pop_back();
+            values[key] = kib * 1024;
+        }
+    }
+    return values;
+}
+
+// Per node, the sum over its zones of the "high" mark, in bytes.
+std::map<int, uint64_t> parse_watermarks(const std::string& zoneinfo) {
+    std::map<int, uint64_t> marks;
+    std::istringstream lines(zoneinfo);
+    std::string line;
+    int node = -1;
+    while (std::getline(lines, line)) {
+        int id = 0;
+        unsigned long long pages = 0;
+        if (std::sscanf(line.c_str(), "Node %d, zone", &id) == 1) {
+            node = id;
+        } else if (node >= 0 && std::sscanf(line.c_str(), " high %llu", &pages) == 1) {
+            marks[node] += pages * 4096;
+        }
+    }
+    return marks;
+}
+
+uint64_t or_zero(const std::map<std::string, uint64_t>& values, const char* key) {
+    auto found = values.find(key);
+    return found == values.end() ? 0 : found->second;
+}
+
+Result<std::vector<int>> read_list(const std::string& path) {
+    auto content = read_file(path);
+    if (!content) return std::unexpected(content.error());
+    auto list = parse_list(*content);
+    if (!list) return fail(EINVAL, "%s: %s", path.c_str(), list.error().sentence.c_str());
+    return list;
+}
+
+// distance line of `node` and the online nodes that its columns stand for.
+uint64_t distance_to_cpus(const std::string& folder, int node, const std::vector<int>& online,
+                          const std::vector<int>& with_cpus) {
+    auto content = read_file(folder + text("/node%d/distance", node));
+    if (!content) return 0;
+    std::istringstream words(*content);
+    uint64_t nearest = 0;
+    for (int column : online) {
+        uint64_t distance = 0;
+        if (!(words >> distance)) break;
+        bool has_cpus = std::find(with_cpus.begin(), with_cpus.end(), column) != with_cpus.end();
+        if (has_cpus && (nearest == 0 || distance < nearest)) nearest = distance;
+    }
+    return nearest;
+}
+
+struct KernelTier {
+    int id;  // lower is faster
+    std::vector<int> nodes;
+};
+
+std::vector<KernelTier> read_kernel_tiers(const std::string& root) {
+    std::vector<KernelTier> tiers;
+    std::error_code ignored;
+    std::filesystem::directory_iterator folder(root + "/sys/devices/virtual/memory_tiering",
+                                               ignored);
+    for (; folder != std::filesystem::directory_iterator(); folder.increment(ignored)) {
+        int id = 0;
+        std::string name = folder->path().filename();
+        if (std::sscanf(name.c_str(), "memory_tier%d", &id) != 1) continue;
+        auto nodes = read_list(folder->path().string() + "/nodelist");
+        if (nodes && !nodes->empty()) tiers.push_back({id, *nodes});
+        if (ignored) break;
+    }
+    std::sort(tiers.begin(), tiers.end(), [](auto& a, auto& b) { return a.id < b.id; });
+    return tiers;
+}
+
+// Takes over the kernel's tiers. False when they put every node of ours in one, or miss one.
+bool use_kernel_tiers(Topology& topology, const std::vector<KernelTier>& kernel) {
+    std::vector<std::string> names;
+    std::map<int, size_t> tier_of;
+    for (const KernelTier& tier : kernel) {
+        bool used = false;
+        for (int node : tier.nodes) {
+            if (!topology.find(node)) continue;
+            tier_of[node] = names.size();
+            used = true;
+        }
+        if (used) names.push_back(text("memory_tier%d", tier.id));
+    }
+    if (names.size() < 2 || tier_of.size() != topology.nodes.size()) return false;
+    for (Node& node : topology.nodes) node.tier = tier_of[node.id];
+    topology.source = TierSource::kernel;
+    topology.reason = text("the kernel's memory tiers tell %zu tiers apart", names.size());
+    topology.tier_names = std::move(names);
+    return true;
+}
+
+void use_cpuless_tiers(Topology& topology, const std::vector<KernelTier>& kernel) {
+    const char* kernel_says = kernel.empty()       ? "the kernel names no memory tiers"
+                              : kernel.size() == 1 ? "the kernel has all nodes in one memory tier"
+                                                   : "the kernel's memory tiers miss a node";
+    std::string far_nodes;
+    for (Node& node : topology.nodes) {
+        node.tier = node.cpus == 0;
+        if (node.cpus == 0) far_nodes += text("%s%d", far_nodes.empty() ? "" : ", ", node.id);
+    }
+    bool any_near = std::any_of(topology.nodes.begin(), topology.nodes.end(),
+                                [](const Node& node) { return node.cpus > 0; });
+    if (far_nodes.empty() || !any_near) {
+        for (Node& node : topology.nodes) node.tier = 0;
+        topology.source = TierSource::single;
+        topology.tier_names = {"near"};
+        topology.reason =
+            topology.nodes.size() == 1
+                ? text("there is one node with memory (node %d): nothing to tier",
+                       topology.nodes.front().id)
+                : text("%s and every one of the %zu has CPUs: nothing to tier", kernel_says,
+                       topology.nodes.size());
+        return;
+    }
+    topology.source = TierSource::cpuless;
+    topology.tier_names = {"near", "far"};
+    topology.reason = text("%s, so nodes without a CPU (%s) are taken as far", kernel_says,
+                           far_nodes.c_str());
+}
+
+}  // namespace
+
+const Node* Topology::find(int node) const {
+    for (const Node& one : nodes) {
+        if (one.id == node) return &one;
+    }
+    return nullptr;
+}
+
+std::vector<int> Topology::tier_nodes(size_t tier) const {
+    std::vector<int> ids;
+    for (const Node& node : nodes) {
+        if (node.tier == tier) ids.push_back(node.id);
+    }
+    return ids;
+}
+
+std::vector<int> Topology::nodes_beyond(size_t tier) const {
+    std::vector<int> ids;
+    for (size_t slower = tier + 1; slower < tier_names.size(); ++slower) {
+        for (int node : tier_nodes(slower)) ids.push_back(node);
+    }
+    return ids;
+}
+
+Result<std::vector<int>> parse_list(const std::string& list) {
+    std::vector<int> numbers;
+    std::string trimmed = list.substr(0, list.find_last_not_of(" \n") + 1);
+    const char* at = trimmed.data();
+    const char* end = at + trimmed.size();
+    while (at < end) {
+        int first = 0, last = 0;
+        auto read = std::from_chars(at, end, first);
+        bool good = read.ec == std::errc() && first >= 0;
+        last = first;
+        if (good && read.ptr < end && *read.ptr == '-') {
+            read = std::from_chars(read.ptr + 1, end, last);
+            good = read.ec == std::errc();
+        }
+        bool ends = good && (read.ptr == end || (*read.ptr == ',' && read.ptr + 1 < end));
+        if (!ends || last < first || last >= 1 << 16) {
+            return fail(EINVAL, "\"%s\" is not a list of numbers such as 0-3,8", trimmed.c_str());
+        }
+        for (int number = first; number <= last; ++number) numbers.push_back(number);
+        at = read.ptr == end ? end : read.ptr + 1;
+    }
+    return numbers;
+}
+
+Result<Topology> read_topology(const std::string& root) {
+    std::string folder = root + "/sys/devices/system/node";
+    auto online = read_list(folder + "/online");
+    if (!online) {
+        return fail(ENOENT, "no NUMA nodes below %s: is sysfs mounted, and does the kernel have NUMA?",
+                    folder.c_str());
+    }
+    auto zoneinfo = read_file(root + "/proc/zoneinfo");
+    auto marks = parse_watermarks(zoneinfo ? *zoneinfo : "");
+
+    Topology topology;
+    std::vector<int> with_cpus;
+    for (int id : *online) {
+        if (id >= node_limit) return fail(EINVAL, "node %d is above %d", id, node_limit - 1);
+        std::string node_folder = folder + text("/node%d", id);
+        auto cpus = read_list(node_folder + "/cpulist");
+        if (cpus && !cpus->empty()) with_cpus.push_back(id);
+        auto meminfo = read_file(node_folder + "/meminfo");
+        if (!meminfo) continue;  // went away between the two reads
+        auto values = parse_meminfo(*meminfo);
+        if (or_zero(values, "MemTotal") == 0) continue;
+        uint64_t clean = or_zero(values, "Active(file)") + or_zero(values, "Inactive(file)");
+        clean -= std::min(clean, or_zero(values, "Dirty") + or_zero(values, "Writeback"));
+        Node node;
+        node.id = id;
+        node.total_bytes = or_zero(values, "MemTotal");
+        node.free_bytes = or_zero(values, "MemFree");
+        node.reclaimable_bytes = clean + or_zero(values, "SReclaimable");
+        node.watermark_bytes = marks.contains(id) ? marks[id] : 0;
+        node.cpus = cpus ? cpus->size() : 0;
+        topology.nodes.push_back(node);
+    }
+    if (topology.nodes.empty()) {
+        return fail(ENOENT, "%s names no node with memory", folder.c_str());
+    }
+    for (Node& node : topology.nodes) {
+        node.distance = distance_to_cpus(folder, node.id, *online, with_cpus);
+    }
+    auto kernel = read_kernel_tiers(root);
+    if (!use_kernel_tiers(topology, kernel)) use_cpuless_tiers(topology, kernel);
+    return topology;
+}
+
+Result<uint64_t> read_node_room(const std::string& root, int node) {
+    std::string path = root + text("/sys/devices/system/node/node%d/meminfo", node);
+    auto meminfo = read_file(path);
+    if (!meminfo) return fail(ENOENT, "node %d is not there (%s)", node, path.c_str());
+    auto zoneinfo = read_file(root + "/proc/zoneinfo");
+    if (!zoneinfo) return fail(ENOENT, "%s", zoneinfo.error().sentence.c_str());
+    auto marks = parse_watermarks(*zoneinfo);
+    uint64_t free_bytes = or_zero(parse_meminfo(*meminfo), "MemFree");
+    uint64_t mark = marks.contains(node) ? marks[node] : 0;
+    return free_bytes > mark ? free_bytes - mark : 0;
+}
+
+}  // namespace libpool

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes and tiers of a machine, read once from sysfs and procfs below a root folder, so that a
+// recorded tree is as good as a machine. A value: it does not follow later changes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "error.h"
+
+namespace libpool {
+
+struct Node {
+    int id = 0;
+    size_t tier = 0;
+    uint64_t total_bytes = 0;
+    uint64_t free_bytes = 0;
+    uint64_t reclaimable_bytes = 0;  // clean file pages + reclaimable slab
+    uint64_t watermark_bytes = 0;    // sum of the zones' high marks
+    uint64_t cpus = 0;
+    uint64_t distance = 0;  // from the nearest node with CPUs
+};
+
+enum class TierSource {
+    kernel,   // memory_tiers differ
+    cpuless,  // one kernel tier: nodes without a CPU are far
+    single,   // nothing to tier
+};
+
+struct Topology {
+    TierSource source = TierSource::single;
+    std::string reason;                   // one sentence
+    std::vector<std::string> tier_names;  // nearest first
+    std::vector<Node> nodes;              // with memory only, by id
+
+    const Node* find(int node) const;
+    std::vector<int> tier_nodes(size_t tier) const;
+    std::vector<int> nodes_beyond(size_t tier) const;  // all slower ones, nearest tier first
+};
+
+// A kernel list such as "0-3,8": its numbers. EINVAL for anything else, and for more than 1024.
+Result<std::vector<int>> parse_list(const std::string& list);
+
+// root "" = this machine.
+Result<Topology> read_topology(const std::string& root);
+
+// Live MemFree of a node minus its watermark, 0 when below. ENOENT when the node is not there.
+Result<uint64_t> read_node_room(const std::string& root, int node);
+
+}  // namespace libpool

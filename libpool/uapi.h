@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel interfaces newer than the headers this may be built with. Each name is guarded, so a newer
+// <linux/userfaultfd.h> or <linux/fs.h> wins; values are those of the 7.3 uapi headers of the same
+// names (read-write protection: include/uapi/linux/userfaultfd.h; PAGEMAP_SCAN: since 6.7,
+// PAGE_IS_ACCESSED since 7.3, include/uapi/linux/fs.h).
+#pragma once
+
+#include <linux/fs.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+
+#include <cstdint>
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+#ifndef UFFD_FEATURE_RWP
+#define UFFD_FEATURE_RWP (1 << 17)
+#define UFFD_FEATURE_RWP_ASYNC (1 << 18)
+#define UFFDIO_REGISTER_MODE_RWP ((__u64)1 << 3)
+struct uffdio_rwprotect {
+    struct uffdio_range range;
+    __u64 mode;
+};
+#define UFFDIO_RWPROTECT_MODE_RWP ((__u64)1 << 0)
+#define UFFDIO_RWPROTECT _IOWR(UFFDIO, 0x09, struct uffdio_rwprotect)
+#endif
+
+#ifndef PAGEMAP_SCAN
+struct page_region {
+    __u64 start;
+    __u64 end;
+    __u64 categories;
+};
+struct pm_scan_arg {
+    __u64 size;
+    __u64 flags;
+    __u64 start;
+    __u64 end;
+    __u64 walk_end;
+    __u64 vec;
+    __u64 vec_len;
+    __u64 max_pages;
+    __u64 category_inverted;
+    __u64 category_mask;
+    __u64 category_anyof_mask;
+    __u64 return_mask;
+};
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#define PAGE_IS_PRESENT (1 << 3)
+#endif
+#ifndef PAGE_IS_ACCESSED
+#define PAGE_IS_ACCESSED (1 << 9)
+#endif
+
+namespace libpool {
+
+inline constexpr uint64_t page_bytes = 4096;
+
+// 7.3 reports 512 pages twice when it is given more room than this.
+inline constexpr uint64_t scan_vector_limit = 512;
+
+}  // namespace libpool
