@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the manager asks the lower half to do, and what it hears from it. Every command is idempotent:
 // doing it twice, or finding it done, is the same as doing it once. Questions are commands too.
+// Commands of one host take effect in the order they were started; their completions may be late,
+// repeated or lost. A scrub is local work: its completion always comes while the process lives, so it is
+// never started a second time beside itself (a late erase would destroy the next owner's bytes).
 #pragma once
 
 #include <cstdint>

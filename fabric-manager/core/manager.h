@@ -35,7 +35,13 @@ struct Submit {
 
 struct Tick {};
 
-using Input = std::variant<Submit, Completion, HostUp, HostDied, HostUnreachable, HostReport, Tick>;
+// Every record up to and including `seq` is durable. Decides nothing; dates the journal in timelines.
+struct Durable {
+    Seq seq;
+};
+
+using Input =
+    std::variant<Submit, Completion, HostUp, HostDied, HostUnreachable, HostReport, Tick, Durable>;
 
 // mono_ms only rises within one life of fmd and decides time-outs; wall_us is written into records.
 struct Now {
@@ -79,6 +85,10 @@ class Manager {
     Result<Output> start(Now now);
 
     Output step(const Input& input, Now now);
+
+    // Whether a report is of the current boot and newer than the last one (else 409 with the sentence).
+    // step() ignores a report that this refuses.
+    Result<void> judge(const HostReport& report) const;
 
     // The desired list of one host (contract of the host protocol): what it must have plugged or
     // unplugged. `rev` changes whenever the list does.

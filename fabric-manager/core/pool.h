@@ -45,6 +45,7 @@ enum class LegPhase {
 
 struct Leg {
     LegPhase phase = LegPhase::idle;
+    bool accepted = false;  // the device has listed it as accepted since it was last offered
     friend bool operator==(const Leg&, const Leg&) = default;
 };
 
@@ -91,8 +92,5 @@ struct Pool {
 // here, in release builds too: no byte in two grants; only clean bytes are ever offered; a scrub only
 // of bytes that no grant offers; a grant goes only when all its bytes are clean.
 Result<void> apply(Pool& pool, const Record& record);
-
-// The shortest record sequence that replays to the same pool (timelines of live grants included).
-std::vector<Record> compact(const Pool& pool, const std::vector<Record>& records);
 
 }  // namespace cxlpool

@@ -133,23 +133,13 @@ struct ScrubDone {
     friend bool operator==(const ScrubDone&, const ScrubDone&) = default;
 };
 
-// Only compaction writes this: stands for all earlier scrubs of the device (clean), and for who may
-// have held what since (held), and for the numbers used up.
-struct Baseline {
-    DeviceName device;
-    std::vector<Range> clean;
-    std::vector<std::pair<HostName, std::vector<Range>>> held;
-    GrantId last_grant;
-    friend bool operator==(const Baseline&, const Baseline&) = default;
-};
-
 using RecordBody =
     std::variant<DeviceAdopted, HostSeen, HostDead, FenceStarted, GrantCreated, OfferStarted,
                  OfferTaken, OfferAccepted, GrantActive, GrantReleased, ReturnStarted, Returned,
-                 GrantFailed, GrantGone, ScrubStarted, ScrubDone, Baseline>;
+                 GrantFailed, GrantGone, ScrubStarted, ScrubDone>;
 
 struct Record {
-    Seq seq;                    // 1, 2, 3 … without gaps, except after compaction (still rising)
+    Seq seq;                    // 1, 2, 3 … without gaps
     std::int64_t time_us = 0;   // wall clock (Unix epoch, µs), for people; nothing is decided by it
     RecordBody body;
     friend bool operator==(const Record&, const Record&) = default;

@@ -21,9 +21,6 @@ class Store {
     // poisoned: every later call fails too. It is never retried, since after a failed fsync nobody knows
     // what is on the disk: the caller stops acknowledging and exits.
     virtual Result<void> append(const std::vector<Record>& records) = 0;
-
-    // Replaces everything by these records, atomically.
-    virtual Result<void> replace(const std::vector<Record>& records) = 0;
 };
 
 }  // namespace cxlpool

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is erased when: grants that wait for clean bytes first, then what was given back, then all else that
+// is free and dirty. One scrub a device at a time. Nothing is erased, and nothing is offered, before the
+// devices themselves were asked about everybody who might still reach it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/beliefs.h"
+#include "core/describe.h"
+
+namespace cxlpool {
+namespace {
+
+Presence worst(const Completion& completion, std::size_t count) {
+    if (!completion.result) return Presence::unknown;
+    const auto* answer = std::get_if<std::vector<Presence>>(&*completion.result);
+    if (!answer || answer->size() != count) return Presence::unknown;
+    for (const Presence bad : {Presence::accepted, Presence::pending, Presence::unknown})
+        if (std::ranges::find(*answer, bad) != answer->end()) return bad;
+    return Presence::none;
+}
+
+std::string describe_ranges(const DeviceName& device, const std::vector<Range>& ranges) {
+    std::string text;
+    for (const Range& range : ranges)
+        text += (text.empty() ? "" : ", ") + describe(Extent{device, range});
+    return text;
+}
+
+}  // namespace
+
+bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& device,
+                                    const std::vector<Range>& ranges,
+                                    const std::set<HostName>& except, InFlight::Purpose purpose,
+                                    std::optional<GrantId> grant, const HostName& leg_host) {
+    if (!clearance.backoff.due(now.mono_ms)) return false;
+    if (now.mono_ms - clearance.asked_at > limits.answer_ms && clearance.asking.empty())
+        clearance.answers.clear();  // too old to rely on
+    std::string obstacle;
+    bool waiting = false;
+    for (const auto& [name, spec] : fabric.hosts) {
+        // A dead or never seen machine reaches nothing.
+        if (!spec.devices.contains(device) || except.contains(name) || !alive(name)) continue;
+        if (clearance.asking.contains(name)) {
+            waiting = true;
+            continue;
+        }
+        const auto answer = clearance.answers.find(name);
+        if (answer != clearance.answers.end()) {
+            if (answer->second == Presence::none) continue;
+            obstacle = answer->second == Presence::unknown
+                          ? fmt::format("{} was asked about {} and gave no answer", name.text,
+                                        describe_ranges(device, ranges))
+                          : fmt::format("{} has {} {}, which no grant gave it", name.text,
+                                        describe_ranges(device, ranges), name_of(answer->second));
+            continue;
+        }
+        if (!hosts.at(name).reachable) {
+            const auto& held = pool.devices.at(device).held;
+            const auto its = held.find(name);
+            const bool may_reach = its != held.end() && std::ranges::any_of(ranges, [&](const Range& r) {
+                return its->second.intersects(r);
+            });
+            if (may_reach)
+                obstacle = fmt::format("{} may still reach {}, and its machine cannot be asked ({})",
+                                      name.text, describe_ranges(device, ranges),
+                                      hosts.at(name).unreachable_why);
+            continue;
+        }
+        clearance.asking.insert(name);
+        clearance.asked_at = now.mono_ms;
+        waiting = true;
+        command(AskPresence{name, device, ranges}, {{}, grant, purpose, leg_host, 0});
+    }
+    if (waiting) return false;
+    clearance.answers.clear();
+    clearance.blocked_by = obstacle;
+    if (obstacle.empty()) {
+        clearance.backoff.reset();
+        return true;
+    }
+    clearance.backoff.again(now.mono_ms, limits);
+    warn_once("warning", leg_host, {}, obstacle);
+    return false;
+}
+
+void Manager::Impl::clearance_answered(Clearance& clearance, const InFlight& op,
+                                       const Completion& completion) {
+    const auto& ask = std::get<AskPresence>(op.body);
+    if (clearance.asking.erase(ask.host) == 0) return;
+    clearance.answers[ask.host] = worst(completion, ask.ranges.size());
+}
+
+std::optional<Extent> Manager::Impl::next_scrub(const DeviceName& name) const {
+    const DeviceState& state = pool.devices.at(name);
+    const auto stopped = blocked.find(name);
+    const auto first_dirty = [&](const RangeSet& space) -> std::optional<Extent> {
+        RangeSet dirty = space;
+        dirty.subtract(state.clean);
+        if (stopped != blocked.end()) dirty.subtract(stopped->second.ranges);
+        if (dirty.empty()) return std::nullopt;
+        Range range = dirty.ranges().front();
+        range.length = std::min(range.length, limits.scrub_chunk);
+        return Extent{name, range};
+    };
+    const auto space_of = [&](const Grant& grant) {
+        RangeSet space;
+        for (const Range& range : grant.ranges_on(name)) space.add(range);
+        return space;
+    };
+    for (const auto& [id, grant] : pool.grants) {
+        if (grant.released || !grant.failure.empty()) continue;
+        for (const auto& [key, leg] : grant.legs)
+            if (key.second == name && needs_scrub(grant, key))
+                if (auto extent = first_dirty(space_of(grant))) return extent;
+    }
+    for (const auto& [id, grant] : pool.grants) {
+        if (!grant.released) continue;
+        const bool back = std::ranges::none_of(grant.legs, [&](const auto& leg) {
+            return leg.first.second == name && leg.second.phase != LegPhase::idle;
+        });
+        if (back)
+            if (auto extent = first_dirty(space_of(grant))) return extent;
+    }
+    return first_dirty(pool.free(name));
+}
+
+void Manager::Impl::drive_scrubs() {
+    for (const auto& [name, spec] : fabric.devices) {
+        const auto stopped = blocked.find(name);
+        if (stopped != blocked.end() && stopped->second.backoff.due(now.mono_ms))
+            stopped->second.ranges = {};
+        auto job = scrubs.find(name);
+        if (job == scrubs.end()) {
+            const auto extent = next_scrub(name);
+            if (!extent) continue;
+            job = scrubs.emplace(name, ScrubJob{*extent, {}, false}).first;
+        }
+        if (job->second.running) continue;
+        const Extent extent = job->second.extent;
+        Clearance& clearance = job->second.clearance;
+        if (drive_clearance(clearance, name, {extent.range}, {},
+                            InFlight::Purpose::clearance_of_scrub, std::nullopt, {})) {
+            record(ScrubStarted{extent});
+            job->second.running = true;
+            command(Scrub{extent}, {{}, std::nullopt, InFlight::Purpose::scrub, {}, 0});
+        } else if (!clearance.blocked_by.empty()) {
+            block_scrub(name, extent.range, clearance.blocked_by);
+        }
+    }
+}
+
+void Manager::Impl::block_scrub(const DeviceName& name, Range range, std::string why) {
+    BlockedScrubs& stopped = blocked[name];
+    stopped.ranges.add(range);
+    stopped.why = std::move(why);
+    stopped.backoff.again(now.mono_ms, limits);
+    scrubs.erase(name);
+    ++revision;
+}
+
+void Manager::Impl::scrub_answered(const InFlight& op, const Completion& completion) {
+    const Extent extent = std::get<Scrub>(op.body).extent;
+    const auto* receipt =
+        completion.result ? std::get_if<ScrubReceipt>(&*completion.result) : nullptr;
+    if (!receipt || receipt->bytes_read != extent.range.length) {
+        std::string why = fmt::format(
+            "the scrub of {} failed: {}", describe(extent),
+            completion.result ? "not every byte was read back" : completion.result.error().message);
+        event("warning", {}, {}, why);
+        block_scrub(extent.device, extent.range, std::move(why));
+        return;
+    }
+    record(ScrubDone{extent, receipt->bytes_read});
+    scrubs.erase(extent.device);
+    if (const auto stopped = blocked.find(extent.device);
+        stopped != blocked.end() && stopped->second.ranges.empty())
+        blocked.erase(stopped);
+}
+
+}  // namespace cxlpool
