@@ -24,9 +24,10 @@ SUITE = "trixie"
 BACKPORTS = "trixie-backports"
 PACKAGES = [
     "ca-certificates", "busybox-static", "kmod", "procps", "python3-minimal",
-    "gcc-14", "g++-14", "libc6-dev", "make",
+    "gcc-14", "g++-14", "libc6-dev", "make", "cmake", "ninja-build",
     "cxl", "daxctl", "numactl",
-    "libnuma-dev", "libcxl-dev", "libdaxctl-dev", "nlohmann-json3-dev",
+    "libnuma-dev", "libcxl-dev", "libdaxctl-dev", "nlohmann-json3-dev", "libfmt-dev",
+    "libcli11-dev", "pkg-config",
 ]
 # These depend on other packages of backports (QEMU on its seabios), which plain trixie would
 # win over in one resolver run: they are installed second, with backports as the target.
