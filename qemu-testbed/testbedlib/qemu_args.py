@@ -112,8 +112,9 @@ def _cxl(topology: Topology, host: Host, places: Places) -> list[str]:
     for _ in range(host.empty_ports):
         args += _port(len(windows))
         windows.append(MIN_WINDOW)
-    for n, size in enumerate(windows):
-        args += ["-machine", f"cxl-fmw.{n}.targets.0=cxl.{n},cxl-fmw.{n}.size={size // MIB}M"]
+    if windows:  # all in one option: QEMU refuses the list in parts
+        args += ["-machine", ",".join(f"cxl-fmw.{n}.targets.0=cxl.{n},cxl-fmw.{n}.size="
+                                      f"{size // MIB}M" for n, size in enumerate(windows))]
     return args
 
 
