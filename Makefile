@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door. CMake and Ninja build; the testbed's root and the guests' programs are made by scripts.
+#   make         build everything that runs on this machine
+#   make help    all of it in a list
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+.PHONY: build guest demo test test-asan test-quick try rack bench clean help setup banner
+.DELETE_ON_ERROR:
+
+JOBS ?= $(shell nproc)
+HOST := build/host
+TESTBED := qemu-testbed/testbed
+export CXLPOOL_FMD := $(CURDIR)/$(HOST)/fabric-manager/fmd
+export CXLPOOL_FMCTL := $(CURDIR)/$(HOST)/fabric-manager/fmctl/fmctl
+export CXLPOOL_OVERLAY := $(CURDIR)/build/overlay
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install the Debian packages that are missing (.ci/packages.txt)
+	@.ci/setup
+
+build: setup ## Build fmd, fmctl, libpool, poold and the tests into build/host
+	@mkdir -p build
+	@test -f $(HOST)/build.ninja || cmake -S . -B $(HOST) -G Ninja >/dev/null
+	@cmake --build $(HOST) -j$(JOBS)
+
+guest: setup ## Build the testbed's root (once, cached), the driver and the guests' programs
+	@$(TESTBED) root >/dev/null
+	@qemu-testbed/demo/overlay
+
+banner:
+	@echo "This installs Debian packages where they are missing (up to 300 MB, list in .ci/packages.txt),"
+	@echo "caches a Debian root with QEMU and a kernel in $${CXLPOOL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cxlpool} (1.3 GB, 3 minutes, once),"
+	@echo "builds cxlpool in build/ (5 minutes on two cores), and then shows it for about 3 minutes."
+
+demo: banner build guest ## The main job end to end: two emulated hosts share a CXL memory pool
+	@qemu-testbed/demo/demo
+
+rack: build guest ## Boot two hosts with a fabric manager, leave them up, say what to try
+	@qemu-testbed/demo/rack
+
+try: build ## fmd on a simulated rack and a shell in which fmctl works: no guests
+	@qemu-testbed/demo/try
+
+test: build guest test-asan ## All tests, guests included (15 minutes on two cores)
+	@ctest --test-dir $(HOST) --output-on-failure -j$(JOBS)
+
+test-quick: build ## The tests that need no guest
+	@ctest --test-dir $(HOST) --output-on-failure -j$(JOBS) -LE guest
+
+# Only what the labels below need: the rest would be compiled twice for nothing.
+test-asan: setup ## Unit, scenario and simulator tests under AddressSanitizer and UBSan
+	@mkdir -p build
+	@test -f build/asan/build.ninja || cmake -S . -B build/asan -G Ninja -DCXLPOOL_SANITIZE=ON >/dev/null
+	@cmake --build build/asan -j$(JOBS)
+	@ctest --test-dir build/asan --output-on-failure -j$(JOBS) -L 'unit|scenario|sim'
+
+bench: build guest ## Request to node and release against stock cxl create-region; store; simulator
+	@tests/bench/run
+
+clean: ## Remove build/ (the cached root stays; its place is said)
+	@$(TESTBED) down --quiet 2>/dev/null || true
+	@rm -rf build
+	@echo "removed build/; the cached root stays in $${CXLPOOL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cxlpool}"
