@@ -21,7 +21,6 @@ def say(text: str) -> None:
 
 def up(run: RunDir, topology: Topology, source: dict, overlays: list[Path],
        timeout: float) -> None:
-    began = time.monotonic()
     run.prepare(topology)
     with run.lock():
         _refuse_running(run)
@@ -40,6 +39,7 @@ def up(run: RunDir, topology: Topology, source: dict, overlays: list[Path],
                 (run.host(name) / log).unlink(missing_ok=True)
         say(f"booting {', '.join(names)} ({show_size(sum(h.memory for h in topology.hosts))} of "
             f"memory at most) in {run}")
+        began = time.monotonic()
         try:
             for host in topology.hosts:
                 _start_process(run, topology, host.name)

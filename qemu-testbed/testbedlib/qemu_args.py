@@ -49,10 +49,13 @@ def _machine(host: Host, places: Places) -> list[str]:
     # guests share memory: so never fewer than two possible CPUs.
     smp = f"{host.cpus}" if host.cpus > 1 else "1,maxcpus=2"
     # hypervisor=off: with the bit set the kernel will not flush caches for a CXL region.
+    # Room for DIMMs (never used) makes QEMU describe NUMA in ACPI; without, the kernel fakes one
+    # node, forgets those of the CXL windows, and kmem refuses their memory with EINVAL.
+    memory = f"{host.memory // MIB}M,slots=1,maxmem={host.memory // MIB + 1024}M"
     args = ["-name", f"{host.name},process={f'testbed-{host.name}'[:15]}",
             "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "q35,cxl=on", "-accel", "tcg,thread=multi",
-            "-cpu", "max,hypervisor=off", "-smp", smp, "-m", f"{host.memory // MIB}M"]
+            "-cpu", "max,hypervisor=off", "-smp", smp, "-m", memory]
     # The relay has to be spawned. QEMU changes to its own user itself, after it has opened its
     # files; its jail gives it no other way to gain a privilege.
     elevate = "allow" if places.user else "deny"
@@ -74,7 +77,7 @@ def _control(places: Places) -> list[str]:
     args = []
     for name in ("qmp", "qmp-fmd"):
         args += ["-chardev", f"socket,id={name},path={places.host}/{name}.sock,server=on,wait=off",
-                 "-mon", f"chardev={name},mode=control"]
+                 "-object", f"monitor-qmp,id=monitor-{name},chardev={name}"]
     return args
 
 
