@@ -78,7 +78,8 @@ DoctorView Manager::Impl::examine(const DoctorJob& job) const {
     // Whatever is reachable without a grant, by the devices' word or the drivers'.
     for (const auto& [host, spec] : fabric.hosts)
         for (const DeviceName& dev : spec.devices) {
-            for (const Range& range : pool.free(dev).ranges()) {
+            const RangeSet free = pool.free(dev);
+            for (const Range& range : free.ranges()) {
                 const Presence is = presence(host, {dev, range});
                 if (is != Presence::accepted && is != Presence::pending) continue;
                 view.rows.push_back({{dev, range}, "-", host.text, "free",

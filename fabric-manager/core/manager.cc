@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "core/beliefs.h"
 #include "core/describe.h"
@@ -464,9 +465,11 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
     std::string unit_name = "the DC block";
     if (intent.use == Use::ram) {
         const HostReport& report = *hosts.at(intent.hosts.front()).report;
-        if (report.memory_block == 0)
-            return fail(Code::not_ready, fmt::format("{} has not said how large its memory block is",
-                                                     report.host.text));
+        // A report is somebody's word: nothing it says may lead to a placement that is not whole DC blocks.
+        if (!std::has_single_bit(report.memory_block) || report.memory_block > TiB)
+            return fail(Code::not_ready,
+                        fmt::format("{} says that its memory block is {} bytes, which cannot be",
+                                    report.host.text, report.memory_block));
         if (report.online_policy != "offline" && report.online_policy != "online_movable")
             return fail(Code::not_ready,
                         fmt::format("{}: new memory would be onlined as \"{}\" and could never be taken "
@@ -475,11 +478,19 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
         request.unit = std::max(request.unit, report.memory_block);
         unit_name = "its memory block";
         for (const ReportedDevice& dev : report.devices)
-            for (const DeviceName& name : request.devices)
-                if (device(name).serial == dev.serial && dev.hpa != 0)
-                    // dpa ≡ offset (mod unit) puts hpa + dpa - region_base on a memory block.
-                    request.offset[name] =
-                        (request.unit - (dev.hpa - dev.region_base) % request.unit) % request.unit;
+            for (const DeviceName& name : request.devices) {
+                if (device(name).serial != dev.serial || dev.hpa == 0) continue;
+                // dpa ≡ offset (mod unit) puts hpa + dpa - region_base on a memory block.
+                const Bytes offset =
+                    (request.unit - (dev.hpa - dev.region_base) % request.unit) % request.unit;
+                if (offset % device(name).block != 0)
+                    return fail(Code::not_ready,
+                                fmt::format("{} says that {} begins at HPA {:#x}, which is not on a DC "
+                                            "block of {}",
+                                            report.host.text, name.text, dev.hpa,
+                                            describe_size(device(name).block)));
+                request.offset[name] = offset;
+            }
     }
     if (intent.size % request.unit != 0) {
         const Bytes up = (intent.size / request.unit + 1) * request.unit;

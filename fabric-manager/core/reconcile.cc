@@ -160,9 +160,10 @@ void Manager::Impl::offer_leg(const Grant& grant, const LegKey& key) {
     for (std::size_t i = 0; i < all.size(); ++i)
         if (first || belief.presence.empty() || belief.presence[i] == Presence::none)
             missing.push_back(all[i]);
-    std::set<HostName> sharing;
-    for (const auto& [other, leg] : grant.legs)
-        if (leg.phase != LegPhase::idle) sharing.insert(other.first);
+    // The others that share the grant may have it, or be getting it right now; the host itself is asked
+    // when it should have nothing yet.
+    std::set<HostName> sharing(grant.hosts.begin(), grant.hosts.end());
+    if (first) sharing.erase(key.first);
     if (!drive_clearance(belief.clearance, key.second, missing, sharing,
                          InFlight::Purpose::clearance_of_leg, grant.id, key.first))
         return;
