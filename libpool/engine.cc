@@ -13,7 +13,8 @@ namespace {
 constexpr size_t refresh_pages = 4096;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;   // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;         // nothing is tracked
-constexpr uint64_t measured_pages_min = 16;  // fewer say little about the cost of a move
+constexpr uint64_t trial_pages = 32;         // the first move: to learn what moving costs here
+constexpr uint64_t measured_pages_min = 16;  // fewer say little about that
 
 bool contains(const std::vector<int>& nodes, int node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
@@ -226,15 +227,18 @@ void Engine::carry_out(const Plan& plan, const std::vector<PageRef>& refs) {
         uint64_t room = near_pages < limit ? std::min(limit - near_pages,
                                                       room_pages(config_.near_nodes))
                                            : 0;
-        uint64_t wanted = std::min<uint64_t>(left(promote, plan.promote), move_batch);
+        // Before the first move the plan rests on a guess of its cost: try a few, then decide anew.
+        uint64_t batch = move_cost_known_ ? move_batch : trial_pages;
+        uint64_t wanted = std::min<uint64_t>(left(promote, plan.promote), batch);
         if (demote != plan.demote.end() && (room < wanted || wanted == 0)) {
-            uint64_t count = std::min<uint64_t>(left(demote, plan.demote), move_batch);
+            uint64_t count = std::min<uint64_t>(left(demote, plan.demote), batch);
             near_pages -= move_some(demote, count, refs, config_.far_nodes, Stat::demoted);
-            continue;
+        } else {
+            if (wanted == 0 || room == 0) break;
+            near_pages += move_some(promote, std::min(wanted, room), refs, config_.near_nodes,
+                                    Stat::promoted);
         }
-        if (wanted == 0 || room == 0) break;
-        near_pages += move_some(promote, std::min(wanted, room), refs, config_.near_nodes,
-                                Stat::promoted);
+        if (batch == trial_pages) break;
     }
     count(Stat::no_room, left(demote, plan.demote) + left(promote, plan.promote));
 }
@@ -271,7 +275,9 @@ uint64_t Engine::move_some(std::vector<uint32_t>::const_iterator& at, uint64_t c
     this->count(Stat::failed, report.failed);
     this->count(Stat::move_ns, static_cast<uint64_t>(spent_ns));
     if (report.moved >= measured_pages_min) {
-        move_ns_ = 0.7 * move_ns_ + 0.3 * spent_ns / double(report.moved);
+        double measured_ns = spent_ns / double(report.moved);
+        move_ns_ = move_cost_known_ ? 0.7 * move_ns_ + 0.3 * measured_ns : measured_ns;
+        move_cost_known_ = true;
     }
     move_credit_bytes_ -= double(report.moved) * page_bytes;
     std::lock_guard guard(words_lock_);

@@ -133,7 +133,8 @@ class Engine {
     Budget budget_;
     Ladder ladder_;
     double boundary_rate_ = 0;
-    double move_ns_ = 2000;  // per page, as measured lately
+    double move_ns_ = 2000;  // per page: a guess, then as measured lately
+    bool move_cost_known_ = false;
     double move_credit_bytes_ = 0;
     double last_decision_s_ = 0;
     double cpu_in_moves_s_ = 0;

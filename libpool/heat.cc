@@ -2,8 +2,8 @@
 #include "heat.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
+#include <cstdlib>
 
 namespace libpool {
 
@@ -46,7 +46,7 @@ double rate_step(size_t index) { return std::ldexp(1.0, static_cast<int>(index) 
 Heat::Heat(size_t pages) : beliefs_(pages, prior()), windows_(pages, 0) {}
 
 void Heat::observe(double seconds, std::span<const Seen> seen) {
-    assert(seen.size() == beliefs_.size());
+    if (seen.size() != beliefs_.size()) std::abort();  // a mix-up of ranges
     Belief idle{}, touched{}, returned{};
     for (size_t i = 0; i < rate_count; ++i) {
         // Never 0 or 1: a belief must be able to come back from any window.
