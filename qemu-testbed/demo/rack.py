@@ -174,6 +174,10 @@ class Rack:
     def fabric(self) -> dict:
         return json.loads((self.folder / "fmd.json").read_text())
 
+    def picture(self) -> list[str]:
+        """The topology, drawn."""
+        return json.loads((self.folder / "topology.json").read_text()).get("picture", [])
+
     # ---- commands ----------------------------------------------------------------------------
 
     def environment(self) -> dict[str, str]:
@@ -378,9 +382,13 @@ class Rack:
             file.seek(extent["dpa"])
             return file.read(extent["len"])
 
-    def splats(self) -> Result:
-        """Kernel trouble in any console log of this rack's life."""
-        return self.testbed("splats", "--all")
+    def check_splats(self) -> None:
+        """A Fault when any console log of this rack's life shows kernel trouble."""
+        found = self.testbed("splats", "--all")
+        if found.code:
+            lines = found.out.strip().splitlines()
+            raise Fault(f"kernel trouble in a guest, {len(lines)} lines; the first: {lines[0]}"
+                        if lines else found.err.strip())
 
 
 def pattern(label: str, size: int) -> bytes:

@@ -108,6 +108,11 @@ class Story:
             self._out.write("\r\033[K")
             self._out.flush()
 
+    @property
+    def number(self) -> int:
+        """The step under way."""
+        return self.report["steps"][-1]["number"] if self.report["steps"] else 1
+
     # ---- the end -----------------------------------------------------------------------------
 
     def finish(self, sentence: str = "") -> None:

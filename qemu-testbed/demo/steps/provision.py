@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step 2: memory is provisioned, seen, and given back without hurting its neighbour."""
+
+import re
+
+from rack import MIB
+
+HELD = 8 * MIB
+
+
+def show(story, rack):
+    story.step(2, "h1 gets 256 MiB of the pool")
+    story.fmctl(rack, "grant", "create", "--host", "h1", "--size", "256M", "--name", "g1", "--wait")
+    node = node_of(story, rack, "g1")
+    sizes(story, rack, node, 256)
+    listed = story.host(rack, "h1", "daxctl", "list")
+    story.must('"mode":"system-ram"' in listed.out.replace(" ", ""),
+               "daxctl on h1 lists no device in system-ram mode")
+    timeline(story, rack.grant("g1"))
+
+    story.say("A second grant joins the same node, because both lie behind the same CXL window. "
+              f"A program then holds {HELD // MIB} MiB of known bytes on that node, and g1 is released "
+              "under it; after that the same with g2.")
+    story.fmctl(rack, "grant", "create", "--host", "h1", "--size", "128M", "--name", "g2", "--wait")
+    story.must(node_of(story, rack, "g2") == node, f"g2 is not on node {node} as g1 is")
+    sizes(story, rack, node, 384)
+    release_under(story, rack, node, "g1", "g2")
+    story.fmctl(rack, "grant", "create", "--host", "h1", "--size", "256M", "--name", "g1", "--wait")
+    release_under(story, rack, node, "g2", "g1")
+
+    story.say("The last grant goes, and with it the node.")
+    story.fmctl(rack, "grant", "release", "g1", "--wait")
+    story.must(f"node {node} size" not in rack.host("h1", "numactl", "-H").must().out,
+               f"node {node} of h1 is still there after its last grant was released")
+
+
+def node_of(story, rack, name: str) -> int:
+    grant = rack.grant(name)
+    story.must(grant["state"] == "active", f"{name} is {grant['state']} and not active")
+    node = grant["seen"][0]["node"]
+    story.must(isinstance(node, int), f"fmd was not told of a node for {name}")
+    return node
+
+
+def sizes(story, rack, node: int, mib: int):
+    shown = story.host(rack, "h1", "numactl", "-H", only=lambda line: " size: " in line)
+    found = re.search(rf"^node {node} size: (\d+) MB", shown.out, re.M)
+    story.must(found is not None, f"numactl on h1 shows no node {node}")
+    story.must(int(found.group(1)) == mib,
+               f"numactl on h1 shows node {node} with {found.group(1)} MB and not with {mib} MB")
+
+
+# From one point of the timeline to the next: what the time was spent on.
+STAGES = (("journal", "journaled"), ("offer", "offered to"), ("driver", "accepted by"),
+          ("online", "plugged"), ("seen", "active"))
+
+
+def split(grant: dict) -> dict[str, float]:
+    """Milliseconds of each stage. An earlier scrub of the bytes, if there was one, is a stage too."""
+    stages, at = {}, 0.0
+    for entry in grant["timeline"]:
+        for stage, word in (*STAGES, ("scrub", "scrubbed")):
+            if word in entry["what"] and stage not in stages:
+                stages[stage] = round(entry["ms"] - at, 1)
+                at = entry["ms"]
+    return stages
+
+
+def timeline(story, grant: dict):
+    stages, total = split(grant), grant["latency_ms"]
+    missing = [stage for stage, _ in STAGES if stage not in stages]
+    story.must(not missing, f"the timeline of {grant['name']} does not tell {', '.join(missing)}")
+    story.figure("request_to_node_ms", round(total, 1),
+                 f"From the request to the node: {total:.0f} ms (" +
+                 ", ".join(f"{name} {ms:.0f}" for name, ms in stages.items()) + ").")
+    story.figure("request_to_node_split_ms", stages,
+                 "Read: durable in the journal; taken by the device; accepted by the driver; online as "
+                 "memory; seen by fmd.")
+
+
+def release_under(story, rack, node: int, released: str, stays: str):
+    held = rack.hold("h1", node, HELD, f"data-{released}")
+    try:
+        story.command("h1", f"memtool hold {node} {HELD // MIB}M data-{released} &")
+        story.lines(held.said)
+        on_node = held.first_nodes().get(node, 0)
+        story.must(on_node == HELD // 4096,
+                   f"only {on_node} of {HELD // 4096} pages started on node {node}")
+        story.fmctl(rack, "grant", "release", released, "--wait")
+        with story.working():
+            said = held.check()
+    finally:
+        held.let_go()
+    story.must(rack.grant(stays)["state"] == "active", f"{stays} was hurt by the release of {released}")
+    story.figure(f"bytes_intact_after_release_of_{released}", HELD,
+                 f"{released} is gone, {stays} stays, and {said}.")
