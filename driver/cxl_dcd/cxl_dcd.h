@@ -21,6 +21,7 @@
 #include "extlist.h"
 
 #define DCD_ERROR_LEN 224
+#define DCD_SEEN_MAX 2048 /* event records not cleared yet */
 
 enum dcd_dev_state {
 	DCD_DEV_STARTING, /* the device worker has not finished its first talk */
@@ -75,12 +76,6 @@ struct dcd_extent {
 	unsigned int backoff_ms;
 };
 
-enum dcd_group_stage {
-	DCD_GROUP_OPEN, /* or there is none: n == 0 */
-	DCD_GROUP_COMPLETE, /* to be answered */
-	DCD_GROUP_ANSWERED, /* its records are to be cleared */
-};
-
 #define to_dcd_extent(p) container_of(p, struct dcd_extent, id)
 
 /**
@@ -94,7 +89,9 @@ enum dcd_group_stage {
  * @mbox_lock: one command at a time; guards the mailbox registers and @buf
  * @buf: staging area for mailbox payloads of the device worker, @payload bytes
  * @log: the same, for the event records being acted on
- * @irq: of the capacity events; 0 when they are only polled
+ * @vectors: interrupt vectors held; 0 when events are only polled
+ * @seen: handles of the event records taken and not cleared yet, DCD_SEEN_MAX
+ * @nr_seen: their number
  * @last_overflow: what the device last said it lost since it was last cleared
  * @fresh: extents being accepted; touched by the device worker only
  * @nr_fresh: their number
@@ -129,7 +126,9 @@ struct dcd {
 	struct mutex mbox_lock; /* see above */
 	void *buf;
 	void *log;
-	int irq;
+	int vectors;
+	u16 *seen;
+	u32 nr_seen;
 	u16 last_overflow;
 	struct dcd_extent **fresh;
 	u32 nr_fresh;
@@ -156,11 +155,10 @@ struct dcd {
 	u64 rejected;
 	struct dcd_group {
 		struct dcd_ext *ext; /* DCD_GROUP_MAX of them */
-		u16 *handle; /* of the records not cleared yet, DCD_GROUP_MAX */
-		u32 n;
-		u32 handles;
+		u32 n; /* 0: no group is open */
+		u32 first_seen; /* index in @seen of its first record */
 		bool too_many; /* records beyond DCD_GROUP_MAX were seen */
-		enum dcd_group_stage stage;
+		bool complete; /* to be answered now */
 		unsigned long opened; /* jiffies */
 	} group;
 	bool look_for_unseen; /* offers may be pending whose events are lost */
@@ -191,6 +189,8 @@ int dcd_extents_prepare(struct dcd *dcd, const struct dcd_ext *ids, u32 n);
 void dcd_extents_commit(struct dcd *dcd);
 void dcd_extents_abandon(struct dcd *dcd);
 int dcd_extents_replay(struct dcd *dcd);
+int dcd_extents_count_pending(struct dcd *dcd, u32 *pending);
+int dcd_extents_refuse_lost(struct dcd *dcd);
 int dcd_extents_reject_unseen(struct dcd *dcd);
 void dcd_extents_ask_release(struct dcd *dcd, u64 dpa, u64 len);
 int dcd_extents_release_asked(struct dcd *dcd);

@@ -40,7 +40,8 @@ void dcd_changed(struct dcd *dcd)
 	sysfs_notify(&dcd->pdev->dev.kobj, "dcd", "generation");
 }
 
-static void set_error(struct dcd *dcd, enum dcd_dev_state state, const char *fmt, va_list args)
+static void __printf(3, 0) set_error(struct dcd *dcd, enum dcd_dev_state state, const char *fmt,
+				     va_list args)
 {
 	lockdep_assert_held(&dcd->lock);
 	dcd->state = state;
@@ -265,8 +266,8 @@ int dcd_device_create(struct pci_dev *pdev, struct dcd **out)
 	dcd->serial = pci_get_dsn(pdev);
 	dcd->window_node = NUMA_NO_NODE;
 	dcd->group.ext = devm_kcalloc(dev, DCD_GROUP_MAX, sizeof(*dcd->group.ext), GFP_KERNEL);
-	dcd->group.handle = devm_kcalloc(dev, DCD_GROUP_MAX, sizeof(u16), GFP_KERNEL);
-	if (!dcd->group.ext || !dcd->group.handle)
+	dcd->seen = devm_kcalloc(dev, DCD_SEEN_MAX, sizeof(*dcd->seen), GFP_KERNEL);
+	if (!dcd->group.ext || !dcd->seen)
 		return -ENOMEM;
 	rc = devm_mutex_init(dev, &dcd->mbox_lock);
 	if (!rc)

@@ -24,8 +24,6 @@
 #define GROUP_LIMIT (20 * HZ)
 #define MAX_VECTORS 16
 
-enum { RECORD_DONE, RECORD_KEPT }; /* may be cleared now; is cleared with its group */
-
 static const uuid_t dcd_event_uuid = UUID_INIT(0xca95afa7, 0xf183, 0x4018, 0x8c, 0x2f, 0x95, 0x26,
 					       0x8e, 0x10, 0x1a, 0x2a);
 
@@ -38,44 +36,37 @@ static irqreturn_t handle_irq(int irq, void *arg)
 /*
  * Asks for an interrupt with each record. Failing at it is no error: the slow
  * poll finds the records too, later. May be called again after a failed start.
+ *
+ * The handler goes on every vector: which one serves this log is not reliably
+ * told (QEMU reports 0 and uses the vector of the informational log).
  */
 int dcd_events_enable(struct dcd *dcd)
 {
 	struct dcd_mb_irq_policy policy = {};
 	struct pci_dev *pdev = dcd->pdev;
 	size_t len = sizeof(policy);
-	int rc, vectors, vector;
+	int rc, vectors;
 
-	if (dcd->irq)
+	if (dcd->vectors)
 		return 0;
-	vectors = pci_alloc_irq_vectors(pdev, 1, MAX_VECTORS, PCI_IRQ_MSIX | PCI_IRQ_MSI);
-	if (vectors < 0)
-		goto poll_only;
-
 	rc = dcd_mbox_cmd(dcd, DCD_OP_GET_IRQ_POLICY, NULL, 0, &policy, &len);
 	if (rc == -ENODEV)
 		return rc;
+	vectors = pci_alloc_irq_vectors(pdev, 1, MAX_VECTORS, PCI_IRQ_MSIX | PCI_IRQ_MSI);
+	for (; dcd->vectors < vectors; dcd->vectors++) {
+		rc = request_irq(pci_irq_vector(pdev, dcd->vectors), handle_irq, 0,
+				 dev_name(&pdev->dev), dcd);
+		if (rc)
+			goto poll_only;
+	}
 	policy.dynamic_capacity = DCD_IRQ_MODE_MSI;
-	if (!rc)
+	if (!rc && vectors > 0)
 		rc = dcd_mbox_cmd(dcd, DCD_OP_SET_IRQ_POLICY, &policy, sizeof(policy), NULL, NULL);
-	len = sizeof(policy);
-	if (!rc)
-		rc = dcd_mbox_cmd(dcd, DCD_OP_GET_IRQ_POLICY, NULL, 0, &policy, &len);
-	if (rc)
-		goto free_vectors;
+	if (!rc && vectors > 0)
+		return 0;
 
-	vector = DCD_IRQ_VECTOR(policy.dynamic_capacity);
-	if (vector >= vectors)
-		goto free_vectors;
-	rc = request_irq(pci_irq_vector(pdev, vector), handle_irq, 0, dev_name(&pdev->dev), dcd);
-	if (rc)
-		goto free_vectors;
-	dcd->irq = pci_irq_vector(pdev, vector);
-	return 0;
-
-free_vectors:
-	pci_free_irq_vectors(pdev);
 poll_only:
+	dcd_events_disable(dcd);
 	dev_warn(&pdev->dev, "no interrupt for capacity events: polling every %u ms\n",
 		 dcd_poll_ms);
 	return 0;
@@ -84,50 +75,59 @@ poll_only:
 /* Mirrors dcd_events_enable(). The worker may still be queued by a late interrupt. */
 void dcd_events_disable(struct dcd *dcd)
 {
-	if (dcd->irq)
-		free_irq(dcd->irq, dcd);
-	dcd->irq = 0;
+	while (dcd->vectors)
+		free_irq(pci_irq_vector(dcd->pdev, --dcd->vectors), dcd);
 	pci_free_irq_vectors(dcd->pdev);
 }
 
-/* Clears @n records. */
-static int clear_records(struct dcd *dcd, const u16 *handles, u32 n)
+/*
+ * Clears the records that are dealt with. A device clears from its oldest on
+ * and refuses to leave one out, so everything from the first record of an
+ * unanswered group on has to wait for that group.
+ */
+static int clear_records(struct dcd *dcd)
 {
 	u32 room = min_t(u32, U8_MAX, (dcd->payload - sizeof(struct dcd_mb_clear_in)) / 2);
+	u32 ready = dcd->group.n ? dcd->group.first_seen : dcd->nr_seen;
 	struct dcd_mb_clear_in *in = dcd->buf;
-	u32 i, done, count;
+	u32 i, count;
 	int rc;
 
-	for (done = 0; done < n; done += count) {
-		count = min(n - done, room);
+	for (; ready; ready -= count) {
+		count = min(ready, room);
 		memset(in, 0, sizeof(*in));
 		in->log = DCD_EVENT_LOG;
 		in->count = count;
 		for (i = 0; i < count; i++)
-			in->handle[i] = cpu_to_le16(handles[done + i]);
+			in->handle[i] = cpu_to_le16(dcd->seen[i]);
 		rc = dcd_mbox_cmd(dcd, DCD_OP_CLEAR_EVENTS, in, struct_size(in, handle, count),
 				  NULL, NULL);
 		if (rc)
 			return rc;
+		dcd->nr_seen -= count;
+		memmove(dcd->seen, dcd->seen + count, dcd->nr_seen * sizeof(dcd->seen[0]));
+		if (dcd->group.n)
+			dcd->group.first_seen -= count;
 		dcd->last_overflow = 0; /* clearing starts the device's count anew */
 	}
 	return 0;
 }
 
-static int clear_group_records(struct dcd *dcd)
+static bool was_seen(const struct dcd *dcd, u16 handle)
 {
-	int rc = clear_records(dcd, dcd->group.handle, dcd->group.handles);
+	u32 i;
 
-	if (!rc)
-		dcd->group.handles = 0;
-	return rc;
+	for (i = 0; i < dcd->nr_seen; i++)
+		if (dcd->seen[i] == handle)
+			return true;
+	return false;
 }
 
 static void forget_group(struct dcd *dcd)
 {
 	guard(mutex)(&dcd->lock);
-	dcd->group.stage = DCD_GROUP_OPEN;
 	dcd->group.n = 0;
+	dcd->group.complete = false;
 	dcd->group.too_many = false;
 	dcd_changed(dcd);
 }
@@ -147,6 +147,26 @@ static int refuse_group(struct dcd *dcd, const char *why)
 	return 0;
 }
 
+/*
+ * The device does not take our answer. Either an older offer, whose records
+ * are lost, is in front of this one: refuse that and return -EAGAIN to answer
+ * anew. Or this very group is at fault: refuse it. Which, the device's count of
+ * unanswered extents tells; an answer too many is never sent.
+ */
+static int refuse_front(struct dcd *dcd)
+{
+	u32 pending;
+	int rc;
+
+	rc = dcd_extents_count_pending(dcd, &pending);
+	if (rc)
+		return rc;
+	if (pending <= dcd->group.n)
+		return refuse_group(dcd, "cannot be accepted, says the device");
+	rc = dcd_extents_refuse_lost(dcd);
+	return rc ? rc : -EAGAIN;
+}
+
 static int accept_group(struct dcd *dcd)
 {
 	u32 n = dcd->group.n;
@@ -156,20 +176,22 @@ static int accept_group(struct dcd *dcd)
 	rc = dcd_extents_prepare(dcd, dcd->group.ext, n);
 	if (rc)
 		return rc;
-	rc = dcd_mbox_update(dcd, DCD_OP_ADD_RESPONSE, dcd->group.ext, n);
-	if (!rc) {
-		dcd_extents_commit(dcd);
-		return 0;
-	}
+	do {
+		rc = dcd_mbox_update(dcd, DCD_OP_ADD_RESPONSE, dcd->group.ext, n);
+		if (!rc) {
+			dcd_extents_commit(dcd);
+			return 0;
+		}
+		if (rc == -EIO || rc == -ENOSPC)
+			rc = refuse_front(dcd);
+	} while (rc == -EAGAIN && !dcd->stopping);
 	dcd_extents_abandon(dcd);
-	if (rc == -EIO || rc == -ENOSPC)
-		return refuse_group(dcd, "was not let to be accepted by the device");
 	return rc;
 }
 
 /*
- * Answers the complete group. That it was answered is noted before its records
- * are cleared: when clearing fails, only the clearing is tried again.
+ * Answers the complete group, once: until an answer went through, the group
+ * stays complete and is answered at the next turn.
  */
 static int answer_group(struct dcd *dcd)
 {
@@ -177,48 +199,30 @@ static int answer_group(struct dcd *dcd)
 	enum dcd_verdict verdict = DCD_TOO_MANY;
 	int rc = 0;
 
-	if (group->stage == DCD_GROUP_COMPLETE) {
-		if (!group->too_many) {
-			guard(mutex)(&dcd->lock);
-			verdict = dcd_group_check(&dcd->held, &dcd->bounds, group->ext, group->n);
-		}
-		if (verdict == DCD_OK)
-			rc = accept_group(dcd);
-		else if (verdict != DCD_KNOWN)
-			rc = refuse_group(dcd, dcd_verdict_text(verdict));
-		if (rc)
-			return rc;
+	if (!group->too_many) {
 		guard(mutex)(&dcd->lock);
-		group->stage = DCD_GROUP_ANSWERED;
-		group->n = 0;
+		verdict = dcd_group_check(&dcd->held, &dcd->bounds, group->ext, group->n);
 	}
-	rc = clear_group_records(dcd);
+	if (verdict == DCD_OK)
+		rc = accept_group(dcd);
+	else if (verdict != DCD_KNOWN)
+		rc = refuse_group(dcd, dcd_verdict_text(verdict));
 	if (!rc)
 		forget_group(dcd);
 	return rc;
 }
 
-static bool group_has_handle(const struct dcd *dcd, u16 handle)
-{
-	u32 i;
-
-	for (i = 0; i < dcd->group.handles; i++)
-		if (dcd->group.handle[i] == handle)
-			return true;
-	return false;
-}
-
-/* Takes one offered extent into the open group; answers the group if it is the last. */
-static int take_add(struct dcd *dcd, const struct dcd_mb_event *record)
+/* Takes one offered extent into the open group. */
+static void take_add(struct dcd *dcd, const struct dcd_mb_event *record)
 {
 	struct dcd_group *group = &dcd->group;
-	bool kept = group->n < DCD_GROUP_MAX;
-	int rc;
 
 	scoped_guard(mutex, &dcd->lock) {
-		if (!group->n)
+		if (!group->n) {
 			group->opened = jiffies;
-		if (kept) {
+			group->first_seen = dcd->nr_seen;
+		}
+		if (group->n < DCD_GROUP_MAX) {
 			struct dcd_ext *ext = &group->ext[group->n++];
 
 			*ext = (struct dcd_ext){
@@ -228,19 +232,12 @@ static int take_add(struct dcd *dcd, const struct dcd_mb_event *record)
 				.seq = le16_to_cpu(record->extent.seq),
 			};
 			memcpy(ext->tag, record->extent.tag, sizeof(ext->tag));
-			group->handle[group->handles++] = le16_to_cpu(record->handle);
+		} else {
+			group->too_many = true;
 		}
-		group->too_many |= !kept;
-		if (!(record->more & DCD_EVENT_MORE))
-			group->stage = DCD_GROUP_COMPLETE;
+		group->complete = !(record->more & DCD_EVENT_MORE);
 		dcd_changed(dcd);
 	}
-	if (group->stage == DCD_GROUP_COMPLETE) {
-		rc = answer_group(dcd);
-		if (rc)
-			return rc;
-	}
-	return kept ? RECORD_KEPT : RECORD_DONE;
 }
 
 /*
@@ -262,23 +259,21 @@ static void take_release(struct dcd *dcd, const struct dcd_mb_event *record)
 			dcd_verdict_text(verdict));
 }
 
-/* Takes one record: an errno, or whether it can be cleared. */
-static int take_record(struct dcd *dcd, const struct dcd_mb_event *record)
+static void take_record(struct dcd *dcd, const struct dcd_mb_event *record)
 {
 	if (memcmp(record->uuid, &dcd_event_uuid, sizeof(dcd_event_uuid)))
-		return RECORD_DONE;
+		return;
 	switch (record->type) {
 	case DCD_EVENT_ADD:
-		return take_add(dcd, record);
+		take_add(dcd, record);
+		break;
 	case DCD_EVENT_RELEASE:
 	case DCD_EVENT_FORCED_RELEASE:
 		take_release(dcd, record);
-		return RECORD_DONE;
+		break;
 	case DCD_EVENT_REGION_UPDATED:
 		dcd_say(dcd, "the device's DC region was reconfigured under the driver: load the driver anew");
-		return RECORD_DONE;
-	default:
-		return RECORD_DONE;
+		break;
 	}
 }
 
@@ -297,7 +292,7 @@ static void note_overflow(struct dcd *dcd, const struct dcd_mb_events_out *out)
 		dcd->overflows);
 }
 
-/* Takes every record of one answer to Get Event Records; returns how many were new. */
+/* Takes the new records of one answer to Get Event Records; returns their number. */
 static int take_batch(struct dcd *dcd, struct dcd_mb_events_out *log, size_t len)
 {
 	u32 i, room = (len - sizeof(*log)) / sizeof(log->record[0]);
@@ -307,16 +302,32 @@ static int take_batch(struct dcd *dcd, struct dcd_mb_events_out *log, size_t len
 	for (i = 0; i < count; i++) {
 		u16 handle = le16_to_cpu(log->record[i].handle);
 
-		if (group_has_handle(dcd, handle))
-			continue; /* of the open group: shown again until cleared */
-		rc = take_record(dcd, &log->record[i]);
-		if (rc == RECORD_DONE)
-			rc = clear_records(dcd, &handle, 1);
-		if (rc < 0)
-			return rc;
+		if (was_seen(dcd, handle))
+			continue; /* not cleared yet: shown again */
+		if (dcd->nr_seen == DCD_SEEN_MAX)
+			return -EIO;
+		take_record(dcd, &log->record[i]);
+		dcd->seen[dcd->nr_seen++] = handle;
 		fresh++;
+		if (dcd->group.complete) {
+			rc = answer_group(dcd);
+			if (rc)
+				return rc;
+		}
 	}
 	return fresh;
+}
+
+/*
+ * An open group that fills a whole answer hides what follows it. It is in our
+ * memory now, so its records may go before it is answered.
+ */
+static int uncover(struct dcd *dcd)
+{
+	if (!dcd->nr_seen)
+		return -EIO; /* more records, it says, but shows none */
+	dcd->group.first_seen = dcd->nr_seen;
+	return clear_records(dcd);
 }
 
 /* Reads the log to its end and acts on it. */
@@ -329,13 +340,14 @@ int dcd_events_poll(struct dcd *dcd)
 	bool more;
 
 	do {
-		if (dcd->group.stage != DCD_GROUP_OPEN) {
-			rc = answer_group(dcd);
-			if (rc)
-				return rc;
-		}
+		/* what a failure left over from the last turn */
+		rc = dcd->group.complete ? answer_group(dcd) : 0;
+		if (!rc)
+			rc = clear_records(dcd);
+		if (rc)
+			return rc;
 		len = dcd->payload;
-		rc = dcd_mbox_cmd(dcd, DCD_OP_GET_EVENTS, &which, 1, log, &len);
+		rc = dcd_mbox_cmd(dcd, DCD_OP_GET_EVENTS, &which, sizeof(which), log, &len);
 		if (rc)
 			return rc;
 		if (len < sizeof(*log))
@@ -346,28 +358,16 @@ int dcd_events_poll(struct dcd *dcd)
 		fresh = take_batch(dcd, log, len);
 		if (fresh < 0)
 			return fresh;
-		/*
-		 * An open group that fills a whole answer hides what follows it.
-		 * It is in our memory now, so its records may go.
-		 */
-		if (more && !fresh) {
-			if (!dcd->group.handles)
-				return -EIO;
-			rc = clear_group_records(dcd);
-			if (rc)
-				return rc;
-		}
-	} while (more);
-
-	if (dcd->group.n && time_after(jiffies, dcd->group.opened + GROUP_LIMIT)) {
-		rc = refuse_group(dcd, "was left open for more than 20 s");
+		rc = more && !fresh ? uncover(dcd) : clear_records(dcd);
 		if (rc)
 			return rc;
-		scoped_guard(mutex, &dcd->lock) {
-			dcd->group.stage = DCD_GROUP_ANSWERED;
-			dcd->group.n = 0;
-		}
-		return answer_group(dcd);
-	}
-	return 0;
+	} while (more);
+
+	if (!dcd->group.n || !time_after(jiffies, dcd->group.opened + GROUP_LIMIT))
+		return 0;
+	rc = refuse_group(dcd, "was left open for more than 20 s");
+	if (rc)
+		return rc;
+	forget_group(dcd);
+	return clear_records(dcd);
 }

@@ -3,8 +3,8 @@
  * DOC: extents
  *
  * The accepted extents, and keeping the list in agreement with the device's
- * own (0x4801). All but dcd_extents_ask_release() runs in the device worker,
- * the only one that adds to the list and removes from it.
+ * own (0x4801). All of it runs in the device worker, the only one that adds to
+ * the list and removes from it.
  *
  * The rule of this file: 0x4803 tells the device that this host has forgotten
  * the memory. It is sent only for an extent in DCD_EXT_ACCEPTED of which, when
@@ -213,6 +213,35 @@ int dcd_extents_replay(struct dcd *dcd)
 }
 
 /*
+ * How many extents are offered and not answered. Says 0 on a device that does
+ * not count them in its list, and no more than fit one answer.
+ */
+int dcd_extents_count_pending(struct dcd *dcd, u32 *pending)
+{
+	u32 n, total, held, room = page_room(dcd);
+	struct dcd_ext *exts __free(kfree) = kcalloc(room, sizeof(*exts), GFP_KERNEL);
+
+	if (!exts)
+		return -ENOMEM;
+	scoped_guard(mutex, &dcd->lock)
+		held = dcd->held.n;
+	return read_page(dcd, held, exts, room, &n, &total, pending);
+}
+
+/* Refuses the oldest unanswered offer. There must be one. */
+int dcd_extents_refuse_lost(struct dcd *dcd)
+{
+	int rc = dcd_mbox_update(dcd, DCD_OP_ADD_RESPONSE, NULL, 0);
+
+	if (rc)
+		return rc;
+	scoped_guard(mutex, &dcd->lock)
+		dcd->rejected++;
+	dcd_say(dcd, "refused an offer whose event records are lost: offer it again");
+	return 0;
+}
+
+/*
  * Offers whose records are lost (log overflow, or cleared by another driver)
  * can never be accepted, and block every later offer of the device. They are
  * the oldest ones; refuse them one by one.
@@ -223,16 +252,12 @@ int dcd_extents_replay(struct dcd *dcd)
  */
 int dcd_extents_reject_unseen(struct dcd *dcd)
 {
-	u32 n, total, pending, before, room = page_room(dcd);
-	struct dcd_ext *exts __free(kfree) = kcalloc(room, sizeof(*exts), GFP_KERNEL);
+	u32 pending, before;
 	int rc;
 
-	if (!exts)
-		return -ENOMEM;
 	for (;;) {
-		scoped_guard(mutex, &dcd->lock)
-			before = dcd->held.n;
-		rc = read_page(dcd, before, exts, room, &n, &total, &pending);
+		before = dcd->held.n;
+		rc = dcd_extents_count_pending(dcd, &pending);
 		if (rc)
 			return rc;
 		if (!pending) {
@@ -242,18 +267,14 @@ int dcd_extents_reject_unseen(struct dcd *dcd)
 		rc = dcd_events_poll(dcd);
 		if (rc)
 			return rc;
-		scoped_guard(mutex, &dcd->lock) {
-			/* an open group is the oldest offer: first wait for its end */
-			if (dcd->group.n)
-				return 0;
-			if (dcd->held.n != before)
-				continue;
-			dcd->rejected++;
-		}
-		rc = dcd_mbox_update(dcd, DCD_OP_ADD_RESPONSE, NULL, 0);
+		/* an open group may be what is pending: first wait for its end */
+		if (dcd->group.n)
+			return 0;
+		if (dcd->held.n != before)
+			continue;
+		rc = dcd_extents_refuse_lost(dcd);
 		if (rc)
 			return rc;
-		dcd_say(dcd, "refused an offer whose event records are lost: offer it again");
 	}
 }
 

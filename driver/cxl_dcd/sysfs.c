@@ -155,8 +155,6 @@ static int print_pending(const struct dcd *dcd, char *text, size_t room)
 	int n = 0;
 	u32 i;
 
-	if (dcd->group.stage == DCD_GROUP_ANSWERED)
-		return 0;
 	for (i = 0; i < dcd->group.n; i++)
 		n += scnprintf(text + n, room - n, "%llu %llu %s %s %s - -\n",
 			       dcd->group.ext[i].dpa, dcd->group.ext[i].len, CXL_DCD_EXT_PENDING,
