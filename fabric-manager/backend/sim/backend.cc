@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <random>
+#include <utility>
 
 namespace cxlpool::sim {
 
@@ -27,6 +28,13 @@ void SimBackend::set_desired(std::function<Desired(const HostName&)> desired) {
     };
 }
 
+void SimBackend::expect(const HostName& host, const std::string& instance) {
+    const auto found = world_->hosts().find(host);
+    if (found == world_->hosts().end() || found->second->instance() != instance) {
+        dead_.push_back({host, instance});
+    }
+}
+
 void SimBackend::run(Sink sink) {
     sink_ = std::move(sink);
     world_->manager_found();
@@ -35,6 +43,9 @@ void SimBackend::run(Sink sink) {
 void SimBackend::start_command(const Command& command) { world_->start_command(command); }
 
 void SimBackend::advance(Millis now) {
+    for (const HostDied& died : std::exchange(dead_, {})) {
+        if (sink_) sink_(died);
+    }
     world_->notice_desired();
     for (const Input& input : world_->advance(now)) {
         if (sink_) sink_(input);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "backend/sim/world.h"
@@ -20,6 +21,7 @@ class SimBackend : public Backend {
     explicit SimBackend(RackConfig config = default_rack());
 
     Result<Fabric> open() override;
+    void expect(const HostName& host, const std::string& instance) override;
     void run(Sink sink) override;
     void start_command(const Command& command) override;
 
@@ -36,6 +38,7 @@ class SimBackend : public Backend {
   private:
     std::unique_ptr<SimWorld> world_;
     Sink sink_;
+    std::vector<HostDied> dead_;  // expected, but of an earlier run: not told yet
 };
 
 }  // namespace cxlpool::sim

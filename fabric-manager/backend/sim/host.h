@@ -42,6 +42,7 @@ class SimHost {
     bool powered() const { return powered_; }
     bool up() const { return powered_ && booted_; }
     const std::string& instance() const { return instance_; }
+    const std::vector<std::string>& dead_instances() const { return dead_; }
     std::string boot() const;
     bool attached(const SimDevice& device) const;
 
@@ -58,7 +59,6 @@ class SimHost {
     bool give_back_one(std::size_t pick);  // unasked; false when it has nothing
 
     HostReport report();      // raises seq
-    std::string describe() const;
 
     // For checkers: what the driver really has.
     enum class State { accepted, plugging, plugged, unplugging };
@@ -102,6 +102,7 @@ class SimHost {
     std::uint64_t instances_ = 0, boots_ = 0, drivers_ = 0, seq_ = 0;
     int next_dax_ = 0;
     std::string instance_;
+    std::vector<std::string> dead_;  // instances that ended
     std::map<Key, Extent> extents_;
 };
 

@@ -57,6 +57,8 @@ void SimWorld::manager_found() {
     manager_there_ = true;
     seen_rev_.clear();
     for (auto& [name, host] : hosts_) {
+        // A process that ended while fmd was away is told from a live one by pid and start time.
+        for (const std::string& dead : host->dead_instances()) deliver(1, HostDied{name, dead});
         if (host->powered() && !host->behaviour.unreachable) {
             deliver(1, HostUp{name, host->instance()});
         } else {
@@ -226,7 +228,9 @@ void SimWorld::run_fence(const Command& command, const Fence& fence) {
 
 void SimWorld::complete(const Command& command, Result<Answer> result) {
     const Completion completion{command.op, std::move(result)};
-    if (!random_.chance(faults.completion_lost)) {
+    // Scrubs run in fmd itself: there is no way on which their completion could be lost.
+    const bool own = std::holds_alternative<Scrub>(command.body);
+    if (own || !random_.chance(faults.completion_lost)) {
         const bool late = random_.chance(faults.completion_late);
         deliver(late ? random_.between(1, faults.late_ms) : 1, completion);
     }
