@@ -50,7 +50,7 @@ std::uint64_t number(const std::string& text, const char* what) {
 using Word = volatile std::uint64_t;
 
 std::array<std::uint64_t, kLine / 8> line_at(std::string_view label, std::uint64_t offset) {
-    char text[kLine + 1];
+    char text[96];  // room for an offset of 20 digits; only a line of it is taken
     std::snprintf(text, sizeof text, "%-16.16s at %012" PRIu64 "%31s\n", std::string(label).c_str(),
                   offset, "");
     std::array<std::uint64_t, kLine / 8> words{};
