@@ -312,7 +312,7 @@ def run(host: str, folder: Path, argv: list[str], *, timeout: float | None = Non
 def raw_terminal(fd: int):
     """Keys go to the guest as they are, also Ctrl-C."""
     old = termios.tcgetattr(fd)
-    tty.setraw(fd)
+    tty.setraw(fd, termios.TCSADRAIN)  # not the default, which drops what was typed already
     try:
         yield
     finally:

@@ -83,7 +83,7 @@ def check(root: Path) -> None:
     if _numbers(release)[:2] < MIN_KERNEL:
         raise RootFault(f"kernel {release} in {root} is too old: the driver needs "
                         f"{_dotted(MIN_KERNEL)} or newer from {BACKPORTS}; " + _again(root))
-    if not (root / "usr/lib/modules" / release / "build").exists():
+    if not _inside(root, Path("usr/lib/modules", release, "build")).is_dir():
         raise RootFault(_missing(root, f"the headers of kernel {release}"))
     for what, place in (("busybox", "usr/bin/busybox"), ("gcc-14", "usr/bin/gcc-14"),
                         ("cxl", "usr/bin/cxl"), ("daxctl", "usr/bin/daxctl"),
@@ -120,11 +120,9 @@ _DCD_MODULES = ("cxl_core", "cxl_pci", "cxl_mem", "cxl_region", "dax_cxl")
 
 def claims_dcd(root: Path, release: str) -> str:
     """The trace of a DCD driver of the kernel's own, or "" when there is none."""
-    symvers = root / "usr/lib/modules" / release / "build" / "Module.symvers"
-    symvers = Path(str(symvers).replace(str(root), "", 1))
-    real = _inside(root, symvers)
-    if real.exists():
-        for line in real.read_bytes().splitlines():
+    symvers = _inside(root, Path("usr/lib/modules", release, "build", "Module.symvers"))
+    if symvers.exists():
+        for line in symvers.read_bytes().splitlines():
             fields = line.split(b"\t")
             if len(fields) > 1 and _DCD_SYMBOL.fullmatch(fields[1]):
                 return fields[1].decode()
@@ -149,18 +147,16 @@ def read_module(file: Path) -> bytes:
 
 def _inside(root: Path, path_in_root: Path) -> Path:
     """Follow symlinks as they look from inside the root."""
-    here = root / str(path_in_root).lstrip("/")
-    parts, done = list(here.relative_to(root).parts), root
+    parts, done = list(path_in_root.parts), root
     for _ in range(200):
         if not parts:
             return done
         done = done / parts.pop(0)
         if done.is_symlink():
             target = os.readlink(done)
-            if target.startswith("/"):
-                parts, done = list(Path(target).parts[1:]) + parts, root
-            else:
-                parts, done = list(Path(target).parts) + parts, done.parent
+            absolute = target.startswith("/")
+            parts = list(Path(target.lstrip("/")).parts) + parts
+            done = root if absolute else done.parent
         elif done.name == "..":
             done = done.parent.parent
     return done

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The root: what the check refuses, and how building behaves when things go wrong. mmdebstrap
+and apt are played by small scripts; the real ones are used by the guest test."""
+
+import os
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import common
+from testbedlib import root as roots
+from testbedlib.errors import Fault
+
+KERNEL = "7.3.4+deb13-amd64"
+MAKE_ROOT = r"""
+mkdir -p "$R/usr/bin" "$R/boot" "$R/var/lib/dpkg" "$R/usr/lib/modules/$K/kernel/drivers/cxl"
+mkdir -p "$R/usr/src/linux-headers-$K"
+ln -s "/usr/src/linux-headers-$K" "$R/usr/lib/modules/$K/build"
+for p in qemu-system-x86_64 busybox gcc-14 cxl daxctl numactl kmod; do : > "$R/usr/bin/$p"; done
+: > "$R/boot/vmlinuz-$K"; : > "$R/usr/lib/modules/$K/modules.dep"
+printf '0x0\tcxl_mem_find_port\tvmlinux\tEXPORT_SYMBOL_NS_GPL\tCXL\n' \
+    > "$R/usr/src/linux-headers-$K/Module.symvers"
+printf 'Package: qemu-system-x86\nStatus: install ok installed\nVersion: 1:%s+ds-1\n\n' "$Q" \
+    > "$R/var/lib/dpkg/status"
+"""
+
+
+def make_root(folder: Path, qemu="11.1.3", kernel=KERNEL) -> Path:
+    root = folder / "root"
+    subprocess.run(["sh", "-ec", MAKE_ROOT], check=True,
+                   env={**os.environ, "R": str(root), "K": kernel, "Q": qemu})
+    return root
+
+
+class Check(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+
+    def refused(self, root, *words):
+        with self.assertRaises(Fault) as caught:
+            roots.check(root)
+        sentence = str(caught.exception)
+        self.assertNotIn("\n", sentence)
+        for word in words:
+            self.assertIn(word, sentence)
+
+    def test_a_good_one(self):
+        roots.check(make_root(self.folder))
+
+    def test_missing_parts(self):
+        for gone, said in (("usr/bin/qemu-system-x86_64", "missing QEMU"),
+                           (f"boot/vmlinuz-{KERNEL}", "missing a kernel"),
+                           (f"usr/lib/modules/{KERNEL}/build", "missing the headers"),
+                           ("usr/bin/numactl", "missing numactl")):
+            with self.subTest(gone=gone), tempfile.TemporaryDirectory() as folder:
+                root = make_root(Path(folder))
+                (root / gone).unlink()
+                self.refused(root, said, f"remove it with `rm -rf {root}`")
+
+    def test_too_old(self):
+        self.refused(make_root(self.folder / "a", qemu="10.0.6"), "QEMU 10.0.6", "11.1 or newer")
+        self.refused(make_root(self.folder / "b", kernel="6.12.107+deb13-amd64"),
+                     "kernel 6.12.107+deb13-amd64", "7.3 or newer")
+
+    def test_a_kernel_that_claims_dcd_itself(self):
+        root = make_root(self.folder)
+        symvers = root / f"usr/src/linux-headers-{KERNEL}/Module.symvers"
+        good = symvers.read_text()
+        for symbol in ("cxl_configure_dcd", "cxl_dev_dc_identify", "cxl_add_extent"):
+            symvers.write_text(good + f"0x0\t{symbol}\tdrivers/cxl/core/cxl_core\tEXPORT\tCXL\n")
+            self.refused(root, "driver of its own for dynamic capacity", symbol)
+        symvers.write_text(good)
+        roots.check(root)
+        module = root / f"usr/lib/modules/{KERNEL}/kernel/drivers/cxl/cxl_pci.ko"
+        module.write_bytes(b"\x7fELF\0dynamic_ram_a\0")
+        self.refused(root, "cxl_pci: dynamic_ram_a")
+
+    def test_the_newest_kernel_is_taken(self):
+        root = make_root(self.folder)
+        for release in ("7.3.11+deb13-amd64", "7.3.9+deb13-amd64"):
+            (root / f"boot/vmlinuz-{release}").touch()
+            (root / f"usr/lib/modules/{release}").mkdir()
+            (root / f"usr/lib/modules/{release}/modules.dep").touch()
+        (root / "boot/vmlinuz-9.9.9").touch()  # without modules
+        self.assertEqual(roots.kernel(root), "7.3.11+deb13-amd64")
+
+
+class Build(unittest.TestCase):
+    """The whole command, with scripts in place of the tools that need a mirror."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+        self.bin = self.folder / "bin"
+        self.bin.mkdir()
+        self.cache = self.folder / "cache"
+        self.script("apt-get", "echo http://one.example/debian-security; "
+                               "echo http://one.example/debian/")
+        self.script("apt-config", "exit 0")
+        self.script("unshare", 'while [ "$1" != mmdebstrap ]; do shift; done; exec "$@"')
+        self.env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "CXLPOOL_CACHE": str(self.cache),
+                    "CXLPOOL_TESTBED_ROOT": ""}
+        if os.geteuid() != 0:
+            self.skipTest("the unprivileged way of building writes a tar: tried as root only")
+
+    def script(self, name, body):
+        (self.bin / name).write_text(f"#!/bin/sh\n{body}\n")
+        (self.bin / name).chmod(0o755)
+
+    def mmdebstrap(self, before="", after=""):
+        # The target is the argument before the two "deb …" lines.
+        self.script("mmdebstrap", f"""echo called >> {self.folder}/calls; echo "$@" > \
+{self.folder}/args
+{before}
+for a; do case "$a" in deb*) ;; *) R=$a;; esac; done
+K={KERNEL}; Q=11.1.3; set -e
+{MAKE_ROOT}
+{after}""")
+
+    def calls(self):
+        file = self.folder / "calls"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    def test_builds_once_from_the_mirror_of_apt(self):
+        self.mmdebstrap()
+        first = common.testbed("root", env=self.env)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertIn("deb http://one.example/debian trixie-backports main",
+                      (self.folder / "args").read_text())
+        self.assertTrue(Path(first.stdout.strip()).is_dir())
+        again = common.testbed("root", env=self.env)
+        self.assertEqual((again.stdout, again.stderr), (first.stdout, ""))
+        self.assertEqual(self.calls(), 1)
+
+    def test_two_at_once_build_one(self):
+        self.mmdebstrap("sleep 1")
+        both = [subprocess.Popen([str(common.TESTBED), "root"], env={**os.environ, **self.env},
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(2)]
+        out = [p.communicate() for p in both]
+        self.assertEqual([p.returncode for p in both], [0, 0])
+        self.assertEqual(out[0][0], out[1][0])
+        self.assertEqual(self.calls(), 1)
+        self.assertEqual(sum("waiting for another testbed" in o[1] for o in out), 1)
+
+    def test_a_failure_says_why_and_leaves_nothing_half(self):
+        self.mmdebstrap('echo "E: no space left on device" >&2; exit 1')
+        failed = common.testbed("root", env=self.env)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("no space left on device", failed.stderr.splitlines()[-1])
+        self.assertEqual([p.name for p in self.cache.glob("root-*") if p.is_dir()], [])
+        self.mmdebstrap()
+        self.assertEqual(common.testbed("root", env=self.env).returncode, 0)
+
+    def test_a_root_without_qemu_never_gets_the_final_name(self):
+        self.mmdebstrap(after='rm "$R/usr/bin/qemu-system-x86_64"')
+        failed = common.testbed("root", env=self.env)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("missing QEMU", failed.stderr)
+        self.assertEqual([p.name for p in self.cache.glob("root-*") if p.is_dir()], [])
+
+    def test_killed_in_the_middle(self):
+        self.mmdebstrap(f"mkdir -p {self.folder}/was; sleep 1.5", "")
+        first = subprocess.Popen([str(common.TESTBED), "root"], env={**os.environ, **self.env},
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (self.folder / "was").exists():
+            time.sleep(0.02)
+        first.kill()
+        first.wait()
+        # The orphaned build still holds the lock: the second neither joins nor overtakes it.
+        began = time.monotonic()
+        second = common.testbed("root", env=self.env)
+        self.assertEqual(second.returncode, 0, second.stderr)
+        self.assertIn("waiting for another", second.stderr)
+        self.assertGreater(time.monotonic() - began, 0.5)
+        self.assertEqual(self.calls(), 2)
+
+    def test_no_mirror(self):
+        self.mmdebstrap()
+        self.script("apt-get", "echo http://one.example/ubuntu")
+        failed = common.testbed("root", env=self.env)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("no mirror in this machine's apt sources ends in /debian", failed.stderr)
+
+    def test_broken_root_of_ones_own(self):
+        failed = common.testbed("root", env={**self.env, "CXLPOOL_TESTBED_ROOT": "/nonexistent"})
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("missing QEMU", failed.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
