@@ -26,6 +26,10 @@ class Backend {
     // identity of each device. Once, before anything else.
     virtual Result<Fabric> open() = 0;
 
+    // Tells of the host's latest instance by the journal, not known to be dead: its HostDied comes as soon as
+    // it is dead, at once when it is so already. Between open() and run().
+    virtual void expect(const HostName& host, const std::string& instance) = 0;
+
     // Begins to observe; from now on the sink is called.
     virtual void run(Sink sink) = 0;
 

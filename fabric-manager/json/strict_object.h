@@ -25,6 +25,9 @@ class StrictObject {
         if (!value_.is_object()) report(path_.empty() ? "the text" : path_, "is not a JSON object");
     }
 
+    // For keys that may be left out: ask before reading.
+    bool has(const char* key) const { return value_.is_object() && value_.contains(key); }
+
     void read(const char* key, std::string& out) {
         const nlohmann::json* field = find(key);
         if (!field) return;
