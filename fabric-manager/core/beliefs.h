@@ -63,8 +63,10 @@ struct LegBelief {
 };
 
 struct HostBelief {
+    bool heard = false;  // the backend has said anything about it in this life of fmd
     bool reachable = false;
     std::string unreachable_why;
+    Silence silence = Silence::no_answer;  // while not reachable
     std::optional<std::string> next_instance;  // seen, but the last one is not known to be dead yet
     std::set<std::string> died;                // instances known to be dead, the journal not yet told
     std::optional<HostReport> report;

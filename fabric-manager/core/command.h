@@ -99,9 +99,16 @@ struct HostDied {
 };
 
 // The backend cannot talk to the host's machine now. Says nothing about what the host can reach.
+enum class Silence {
+    no_answer,       // somebody may be there
+    nobody_listens,  // no process is at its address: proves nothing about a machine seen before, but one
+                     // that was never seen is taken as not running
+};
+
 struct HostUnreachable {
     HostName host;
     std::string why;
+    Silence silence = Silence::no_answer;
 };
 
 // What a host's own agent says. Believed for progress, never for safety (design invariant 9).

@@ -239,6 +239,7 @@ void Manager::Impl::host_up(const HostUp& up) {
     const auto found = hosts.find(up.host);
     if (found == hosts.end() || up.instance.empty()) return;
     HostBelief& host = found->second;
+    host.heard = true;
     if (host.died.contains(up.instance)) return;
     ++revision;
     const bool known = alive(up.host) && pool.hosts.at(up.host).instance == up.instance;
@@ -281,7 +282,9 @@ void Manager::Impl::host_died(const HostDied& died) {
     if (host.report) host.past_boots.insert(host.report->boot);
     host.report.reset();
     host.reachable = false;
+    host.heard = true;
     host.unreachable_why = "its machine ended";
+    host.silence = Silence::nobody_listens;
     host.fencing = false;
     std::erase_if(legs, [&](const auto& leg) { return leg.first.second.first == died.host; });
     std::erase_if(in_flight, [&](const auto& op) {
@@ -304,8 +307,10 @@ void Manager::Impl::host_unreachable(const HostUnreachable& lost) {
         event("host", lost.host, {},
               fmt::format("{} cannot be reached: {}; what it holds stays its own", lost.host.text,
                           lost.why));
+    host.heard = true;
     host.reachable = false;
     host.unreachable_why = lost.why;
+    host.silence = lost.silence;
     ++revision;
 }
 

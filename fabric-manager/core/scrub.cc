@@ -40,8 +40,25 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
     std::string obstacle;
     bool waiting = false;
     for (const auto& [name, spec] : fabric.hosts) {
-        // A dead or never seen machine reaches nothing.
-        if (!spec.devices.contains(device) || except.contains(name) || !alive(name)) continue;
+        if (!spec.devices.contains(device) || except.contains(name)) continue;
+        const HostBelief& host = hosts.at(name);
+        // A machine may be running that an earlier journal knew: nothing is touched before each attached
+        // host was looked for once in this life of fmd.
+        if (!host.heard) {
+            waiting = true;
+            continue;
+        }
+        if (!alive(name)) {
+            // A dead machine reaches nothing. One never seen is taken as not running only when nobody is
+            // at its address.
+            const auto known = pool.hosts.find(name);
+            const bool seen = known != pool.hosts.end() && !known->second.instance.empty();
+            if (!seen && host.silence == Silence::no_answer)
+                obstacle = fmt::format("{} was never seen and does not answer ({}): it may hold {}",
+                                       name.text, host.unreachable_why,
+                                       describe_ranges(device, ranges));
+            continue;
+        }
         if (clearance.asking.contains(name)) {
             waiting = true;
             continue;
@@ -56,7 +73,7 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
                                         describe_ranges(device, ranges), name_of(answer->second));
             continue;
         }
-        if (!hosts.at(name).reachable) {
+        if (!host.reachable) {
             const auto& held = pool.devices.at(device).held;
             const auto its = held.find(name);
             const bool may_reach = its != held.end() && std::ranges::any_of(ranges, [&](const Range& r) {
@@ -65,7 +82,7 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
             if (may_reach)
                 obstacle = fmt::format("{} may still reach {}, and its machine cannot be asked ({})",
                                       name.text, describe_ranges(device, ranges),
-                                      hosts.at(name).unreachable_why);
+                                      host.unreachable_why);
             continue;
         }
         clearance.asking.insert(name);

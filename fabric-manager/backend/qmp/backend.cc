@@ -110,11 +110,11 @@ void QmpBackend::make_client(Host& host) {
         host.trouble.clear();
         (*sink_)(HostUp{host.name, instance});
     };
-    handlers.lost = [this, &host](const std::string& why) {
+    handlers.lost = [this, &host](const std::string& why, Silence silence) {
         host.peer.reset();
         if (why == host.trouble) return;  // the same after each try
         host.trouble = why;
-        (*sink_)(HostUnreachable{host.name, "its QMP socket " + why});
+        (*sink_)(HostUnreachable{host.name, "its QMP socket " + why, silence});
     };
     handlers.event = [](const std::string&) {};
     host.client = std::make_shared<QmpClient>(io_, host.qmp, std::move(handlers), limits_);

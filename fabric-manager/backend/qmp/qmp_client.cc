@@ -82,7 +82,11 @@ void QmpClient::connect() {
 }
 
 void QmpClient::on_connected(const Error& error) {
-    if (error) return lose(error.message());
+    if (error) {
+        const bool nobody = error == boost::system::errc::connection_refused ||
+                            error == boost::system::errc::no_such_file_or_directory;
+        return lose(error.message(), nobody ? Silence::nobody_listens : Silence::no_answer);
+    }
     // The process that listens there, told by the kernel. Asked before QEMU says a word: what it says
     // later proves that it was alive all the time, so that the pid is its own.
     ucred peer{};
@@ -187,7 +191,7 @@ void QmpClient::arm(std::chrono::milliseconds limit, std::string why) {
     });
 }
 
-void QmpClient::lose(const std::string& why) {
+void QmpClient::lose(const std::string& why, Silence silence) {
     if (stopped_) return;
     const std::uint64_t mine = ++connection_;
     Error ignored;
@@ -204,7 +208,7 @@ void QmpClient::lose(const std::string& why) {
     const std::deque<Request> given_up = std::exchange(requests_, {});
     const auto answer = fail(Code::fabric, fmt::format("no answer of QEMU: {}", trouble_));
     for (const Request& request : given_up) request.done(answer);
-    if (!stopped_) handlers_.lost(trouble_);
+    if (!stopped_) handlers_.lost(trouble_, silence);
 }
 
 }  // namespace cxlpool

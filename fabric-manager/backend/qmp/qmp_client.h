@@ -20,6 +20,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <sys/types.h>
 
+#include "core/command.h"
 #include "core/result.h"
 
 namespace cxlpool {
@@ -45,7 +46,7 @@ class QmpClient : public std::enable_shared_from_this<QmpClient> {
         // Connected to this process, nothing said yet; an error gives the connection up.
         std::function<Result<void>(pid_t)> connected;
         std::function<void()> ready;  // commands will be answered
-        std::function<void(const std::string& why)> lost;  // also after each failed try
+        std::function<void(const std::string& why, Silence)> lost;  // also after each failed try
         std::function<void(const std::string& name)> event;
     };
 
@@ -78,7 +79,7 @@ class QmpClient : public std::enable_shared_from_this<QmpClient> {
     void send_next();
     void write(std::string text);
     void arm(std::chrono::milliseconds limit, std::string why);
-    void lose(const std::string& why);
+    void lose(const std::string& why, Silence silence = Silence::no_answer);
 
     boost::asio::io_context& io_;
     std::string path_;
