@@ -190,6 +190,7 @@ struct Manager::Impl {
     void warn_once(const std::string& key, const HostName& host, const GrantName& grant,
                    std::string text);
     void mark(GrantId grant, std::string what);
+    void date_report(const HostName& host);
     bool alive(const HostName& name) const;
     const DeviceSpec& device(const DeviceName& name) const { return fabric.devices.at(name); }
     const ReportedExtent* reported(const HostName& host, const Extent& extent) const;

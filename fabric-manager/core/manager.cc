@@ -357,6 +357,7 @@ void Manager::Impl::host_report(const HostReport& report) {
             leg.recheck = true;
             leg.ask.reset();
         }
+    date_report(report.host);
     for (const ReportedDevice& dev : report.devices) {
         const auto spec = std::ranges::find_if(
             fabric.devices, [&](const auto& d) { return d.second.serial == dev.serial; });
@@ -379,6 +380,28 @@ void Manager::Impl::host_report(const HostReport& report) {
                           fmt::format("{} reports {} ({}), which no grant gave it: it is left alone",
                                       report.host.text, describe(seen), extent.state));
         }
+    }
+}
+
+// The stages of a new grant that only its host sees: its driver has it, it is plugged.
+void Manager::Impl::date_report(const HostName& host) {
+    for (const auto& [id, grant] : pool.grants) {
+        if (grant.was_active || grant.released ||
+            std::ranges::find(grant.hosts, host) == grant.hosts.end())
+            continue;
+        bool taken = true, plugged = true;
+        for (const Extent& extent : grant.extents) {
+            const ReportedExtent* seen = reported(host, extent);
+            taken = taken && seen && seen->state != "pending";
+            plugged = plugged && seen && seen->state == "plugged";
+        }
+        const auto once = [&](std::string what) {
+            const auto& dates = marks[id];
+            if (std::ranges::none_of(dates, [&](const TimedRecord& d) { return d.what == what; }))
+                mark(id, std::move(what));
+        };
+        if (taken) once(fmt::format("taken by the driver of {}", host.text));
+        if (plugged) once(fmt::format("plugged on {}", host.text));
     }
 }
 
