@@ -230,17 +230,15 @@ class Rack:
         return [binary or program("fmd"), "--backend=qmp", "--fabric", str(self.folder / "fmd.json"),
                 "--state", str(self.fmd_folder / "state.db"), "--socket", str(self.socket), *more]
 
-    def fmd_start(self, *, pause_at: str = "", binary: str = "", more: tuple[str, ...] = (),
-                  before=None) -> None:
-        """Start fmd and wait until it answers. `before` runs in the child just before exec."""
+    def fmd_start(self, *, pause_at: str = "", binary: str = "", argv: list[str] | None = None) -> None:
+        """Start fmd and wait until it answers: another binary, or another command altogether."""
         if self._fmd and self._fmd.poll() is None:
             raise Fault("fmd runs already")
-        options = [*more] + ([f"--pause-at={pause_at}"] if pause_at else [])
+        options = [f"--pause-at={pause_at}"] if pause_at else []
         with open(self.fmd_log, "ab") as log:
             log.write(f"--- fmd {' '.join(options)}\n".encode())
-            self._fmd = subprocess.Popen(self.fmd_argv(*options, binary=binary), stdout=log,
-                                         stderr=log, stdin=subprocess.DEVNULL, preexec_fn=before,
-                                         start_new_session=True)
+            self._fmd = subprocess.Popen(argv or self.fmd_argv(*options, binary=binary), stdout=log,
+                                         stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         until(self._fmd_answers, 20, lambda: f"fmd does not answer: {self.fmd_said()}", 0.02)
 
     def _fmd_answers(self) -> bool:

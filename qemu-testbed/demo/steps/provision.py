@@ -51,8 +51,8 @@ def sizes(story, rack, node: int, mib: int):
 
 
 # From one point of the timeline to the next: what the time was spent on.
-STAGES = (("journal", "journaled"), ("offer", "offered to"), ("driver", "accepted by"),
-          ("online", "plugged"), ("seen", "active"))
+STAGES = (("journal", "journaled"), ("offer", "offered to"), ("driver", "taken by the driver"),
+          ("online", "plugged on"), ("seen", "active"))
 
 
 def split(grant: dict) -> dict[str, float]:

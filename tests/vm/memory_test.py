@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that is in use when somebody wants it back, on three hosts: releases, rmmod, unbind, sharing."""
+
+import re
+
+from vmtest import (MIB, dax_path, driver_folder, expect, expect_in, extents_of, load_driver, main,
+                    node_of, sh, until)
+
+
+def grants_of_many_sizes_come_and_go(rack):
+    """Other sizes and another order than the demo's, on three hosts."""
+    rack.create("a", "128M", "h3")
+    rack.create("b", "6M", "h2", use="dax")
+    rack.create("c", "384M", "h1")
+    rack.create("d", "2M", "h3", use="dax")
+    rack.healthy()
+    ranges = sorted((e["dpa"], e["dpa"] + e["len"]) for g in "abcd" for e in rack.grant(g)["extents"])
+    for (_, end), (start, _) in zip(ranges, ranges[1:]):
+        expect(end <= start, f"two grants overlap: {ranges}")
+    for name in "cadb":
+        rack.release(name)
+    expect(rack.healthy() == [], "something is left after all grants were released")
+
+
+def bad_requests_change_nothing(rack):
+    rack.create("only", "896M", "h1")
+    for words, said in {
+        "create --host h1 --size 0 --name x": "0",
+        "create --host h1 --size 100M --name x": "128",
+        "create --host h2 --size 512M --name x": "free",
+        "create --host h9 --size 128M --name x": "h9",
+        "create --host h1 --size 128M --name only": "only",
+        "release nothing": "nothing",
+    }.items():
+        result = rack.fmctl("grant", *words.split())
+        expect(result.code in (1, 2), f"`fmctl grant {words}` ended with code {result.code}")
+        expect_in(said, result.err, f"`fmctl grant {words}`")
+        expect(len(result.err.strip().splitlines()) == 1, f"more than a sentence: {result.err}")
+    names = [g["name"] for g in rack.fmctl("grant", "list", "--json").must().json()]
+    expect(names == ["only"], f"a refused request left something: {names}")
+    rack.release_all()
+
+
+def a_release_under_use_says_who_holds_it(rack):
+    """There is no room to move the memory to: nobody is killed, and the grant says by whom it is held."""
+    rack.create("used", "256M", "h1")
+    node = node_of(rack, "used", "h1")
+    held = rack.hold("h1", node, 24 * MIB, "used")
+    # Node 0 is filled up: what the pages would have to move to is not there.
+    sh(rack, "h1", "mkdir -p /mnt/full && mount -t tmpfs -o size=100%,mpol=bind:0 tmpfs /mnt/full").must()
+    try:
+        free = int(re.search(r"Node 0 MemFree:\s+(\d+) kB",
+                             sh(rack, "h1", "cat /sys/devices/system/node/node0/meminfo").must().out).group(1))
+        sh(rack, "h1", f"head -c {free // 1024 - 40}M /dev/zero > /mnt/full/file", timeout=120).must()
+        result = rack.fmctl("grant", "release", "used", "--wait", "--timeout", "8")
+        expect(result.code == 4, f"the release ended with code {result.code}, not 4: {result.err}")
+        said = rack.grant("used")
+        expect(re.search(rf"held: .*pid {held.pid} memtool \d+ MiB", said["waits_for"] + said["reason"]),
+               f"it does not say who holds it: {said['waits_for']} {said['reason']}")
+        held.check()
+    finally:
+        sh(rack, "h1", "umount /mnt/full")
+    rack.wait_grant("used", "gone", "unknown", seconds=90)
+    held.check()
+    held.let_go()
+    rack.healthy()
+
+
+def an_open_dax_device_is_not_taken_away(rack):
+    rack.create("open", "16M", "h2", use="dax")
+    dax = dax_path(rack, "open", "h2")
+    user = rack.popen("h2", "sh", "-c", f"exec 3<>{dax}; echo open; cat")
+    expect(user.stdout.readline() == b"open\n", "the device cannot be opened")
+    result = rack.fmctl("grant", "release", "open", "--wait", "--timeout", "4")
+    expect(result.code == 4, f"a device in use was released with code {result.code}: {result.err}")
+    waits = rack.grant("open")["waits_for"]
+    expect("pid" in waits or "open" in waits, f"it does not say who holds the device: {waits}")
+    user.stdin.close()
+    user.wait(20)
+    rack.wait_grant("open", "gone", "unknown")
+    rack.healthy()
+
+
+def the_driver_stays_while_memory_is_plugged(rack):
+    rack.create("plugged", "128M", "h3")
+    held = rack.hold("h3", node_of(rack, "plugged", "h3"), 4 * MIB, "plugged")
+    removed = sh(rack, "h3", "rmmod cxl_dcd")
+    expect(removed.code != 0, "rmmod took the driver away from plugged memory")
+    bdf = driver_folder(rack, "h3").split("/")[-2]
+    unbound = sh(rack, "h3", f"echo {bdf} > /sys/bus/pci/drivers/cxl_dcd/unbind")
+    expect(unbound.code != 0, "unbind took the device away from plugged memory")
+    held.check()
+    held.let_go()
+    rack.healthy()
+    rack.release("plugged")
+
+
+def the_driver_gives_back_what_is_not_plugged(rack):
+    """With nothing plugged it can go, returns what it had accepted, and comes back."""
+    sh(rack, "h3", "rmmod cxl_dcd").must()
+    until(lambda: rack.fmctl("host", "show", "h3", "--json").json()["state"] == "no-driver", 20,
+          "fmd does not see that h3 has no driver")
+    pending = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M", "--name", "later", "--wait",
+                         "--timeout", "2")
+    expect(pending.code == 4, f"a grant to a host without driver ended with code {pending.code}")
+    expect_in("driver", pending.err, "fmctl")
+    load_driver(rack, "h3")
+    rack.wait_grant("later", "active")
+    rack.healthy()
+    rack.release_all()
+    expect(extents_of(rack, "h3") == [], "h3 still lists an extent")
+
+
+def three_hosts_share_one_copy(rack):
+    rack.create("common", "16M", "h1", "h2", "h3", use="dax")
+    paths = {h: dax_path(rack, "common", h) for h in ("h1", "h2", "h3")}
+    rack.host("h2", "memtool", "fill", paths["h2"], "0", "4M", "common").must()
+    for host in ("h1", "h3"):
+        rack.host(host, "memtool", "verify", paths[host], "0", "4M", "common").must()
+    rack.release("common")
+    rack.create("next", "16M", "h3", use="dax")
+    rack.host("h3", "memtool", "verify", dax_path(rack, "next", "h3"), "0", "16M", "zeros").must()
+    rack.release_all()
+    rack.healthy()
+
+
+if __name__ == "__main__":
+    main("three-hosts", [grants_of_many_sizes_come_and_go, bad_requests_change_nothing,
+                         a_release_under_use_says_who_holds_it, an_open_dax_device_is_not_taken_away,
+                         the_driver_stays_while_memory_is_plugged,
+                         the_driver_gives_back_what_is_not_plugged, three_hosts_share_one_copy])
