@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "poold/options.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace poold {
+
+namespace {
+
+size_t distance(const std::string& a, const std::string& b) {
+    std::vector<size_t> row(b.size() + 1);
+    for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (size_t i = 1; i <= a.size(); ++i) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.size(); ++j) {
+            size_t above = row[j];
+            row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+            diagonal = above;
+        }
+    }
+    return row[b.size()];
+}
+
+const std::vector<std::string> verbs = {"check", "show"};
+const std::vector<std::string> flags = {"--server", "--once", "--json", "--root", "--version",
+                                        "--help"};
+
+std::unexpected<Error> unknown(const char* what, const std::string& word,
+                               const std::vector<std::string>& candidates) {
+    std::string hint = nearest(word, candidates);
+    return fail(EINVAL, "unknown %s \"%s\"%s; see poold --help", what, tame(word, 60).c_str(),
+                hint.empty() ? "" : (", did you mean \"" + hint + "\"?").c_str());
+}
+
+}  // namespace
+
+std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+    std::string best;
+    size_t least = std::max<size_t>(2, word.size() / 3) + 1;
+    if (word.size() > 40) return "";
+    for (const std::string& candidate : candidates) {
+        if (size_t one = distance(word, candidate); one < least) {
+            least = one;
+            best = candidate;
+        }
+    }
+    return best;
+}
+
+Result<Options> parse_options(const std::vector<std::string>& words) {
+    Options options;
+    std::string server;
+    const char* from_environment = std::getenv("POOLD_SERVER");
+    for (size_t i = 0; i < words.size(); ++i) {
+        std::string word = words[i];
+        std::string value;
+        size_t equals = word.find('=');
+        bool has_value = word.starts_with("--") && equals != std::string::npos;
+        if (has_value) {
+            value = word.substr(equals + 1);
+            word.resize(equals);
+        }
+        if (word == "--server" || word == "--root") {
+            if (!has_value && i + 1 < words.size()) {
+                value = words[++i];
+                has_value = true;
+            }
+            if (!has_value || value.empty()) return fail(EINVAL, "%s needs a value", word.c_str());
+            (word == "--server" ? server : options.root) = value;
+            continue;
+        }
+        if (has_value) {
+            if (std::find(flags.begin(), flags.end(), word) == flags.end()) {
+                return unknown("option", word, flags);
+            }
+            return fail(EINVAL, "%s takes no value", word.c_str());
+        }
+        if (word == "--json") options.json = true;
+        else if (word == "--once") options.verb = Verb::once;
+        else if (word == "--version") options.verb = Verb::version;
+        else if (word == "--help" || word == "-h") options.verb = Verb::help;
+        else if (word == "check") options.verb = Verb::check;
+        else if (word == "show") options.verb = Verb::show;
+        else if (word.starts_with("-")) return unknown("option", word, flags);
+        else return unknown("verb", word, verbs);
+    }
+    if (options.json && options.verb != Verb::check && options.verb != Verb::show) {
+        return fail(EINVAL, "--json belongs to check and show");
+    }
+    if (!options.root.empty() && options.verb == Verb::run && !from_environment && server.empty()) {
+        return fail(EINVAL, "--root is for check, show and tests: with the daemon name --server too");
+    }
+    if (server.empty()) server = from_environment ? from_environment : default_server;
+    auto address = parse_address(server);
+    if (!address) return std::unexpected(address.error());
+    options.server = *address;
+    return options;
+}
+
+const char* usage_text() {
+    return "poold - host agent of cxlpool\n"
+           "\n"
+           "  poold [--server ADDRESS]          run: report to fmd, plug and unplug what it wishes\n"
+           "  poold --once [--server ADDRESS]   report once, fetch the wishes, do nothing, end\n"
+           "  poold show [--json]               the pool's extents as this host sees them\n"
+           "  poold check [--json]              is this host fit for pooled memory? exit code 0 or 1\n"
+           "  poold --version | --help\n"
+           "\n"
+           "ADDRESS is unix:PATH or tcp:IPV4:PORT; else $POOLD_SERVER; else\n"
+           "unix:/run/fmd/host.sock. --root DIR reads a recorded sysfs and procfs tree.\n"
+           "Exit codes: 0 well, 1 not well, 2 usage.\n";
+}
+
+}  // namespace poold
