@@ -12,9 +12,9 @@
  * caller, and the length tell them from one's own.
  *
  *   to the guest                           from the guest
- *   P  ping                                P  boot id
- *   R  run: u32 flags, u32 timeout ms,     A  boot id; the agent has (re)started, session 0
- *      u16 rows, u16 columns, argv         S  the command has started
+ *   P  ping                                P  instance: boot id, space, pid of the port's process
+ *   R  run: u32 flags, u32 timeout ms,     A  instance; the agent has (re)started, session 0
+ *      u16 rows, u16 columns, argv         S  instance; the command has started
  *      with a NUL after each               O  stdout        E  stderr
  *                                          C  u32: so many bytes of stdin were taken
  *   I  stdin; empty = end of file          X  end: u8 how, u32 number, text
@@ -48,13 +48,19 @@ enum { WINDOW = 64 << 10, FRAME_MAX = 1 << 20, CHUNK = 32 << 10, HEADER = 9, ARG
 enum { FLAG_TTY = 1 };
 enum how { EXITED = 0, SIGNALED = 1, TIMED_OUT = 2, NOT_STARTED = 3 };
 enum { KILL_GRACE_MS = 1000 };
+/*
+ * The kernel learns that a caller has closed its side, and that the next has opened it, by other
+ * ways than it gets the bytes: a new caller's request may be read first and the old one's hang-up
+ * seen after it. So a hang-up counts only when it lasts.
+ */
+enum { HANGUP_MS = 1000 };
 
 static int port = -1;
-static char boot_id[64];
+static char boot_id[64], instance[96]; /* instance: boot id and pid of this port's process */
 
 /* The one session of this port; pid 0 = none. */
 static struct {
-    uint32_t id;
+    uint32_t id; /* stays when the command has ended */
     pid_t pid;
     int pidfd;
     int in, out, err; /* -1 when closed; with a terminal in == out and err == -1 */
@@ -105,6 +111,35 @@ static size_t escape(uint8_t *to, const uint8_t *from, size_t len)
     return n;
 }
 
+static bool hung_up(void)
+{
+    struct pollfd p = {.fd = port};
+
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+/* Sleep until the kernel tells something about the port by SIGIO, which is blocked. */
+static void wait_for_news(int ms)
+{
+    sigset_t io;
+    struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+    sigemptyset(&io);
+    sigaddset(&io, SIGIO);
+    sigtimedwait(&io, NULL, &limit);
+}
+
+/* False when the caller has gone for good. */
+static bool still_there(void)
+{
+    for (int64_t until = now_ms() + HANGUP_MS; hung_up();) {
+        if (now_ms() >= until)
+            return false;
+        wait_for_news(20);
+    }
+    return true;
+}
+
 /* False when nobody listens any more. At most CHUNK bytes of payload. */
 static bool send_frame(uint32_t session, char type, const void *data, size_t len)
 {
@@ -127,7 +162,7 @@ static bool send_frame(uint32_t session, char type, const void *data, size_t len
             struct pollfd p = {.fd = port, .events = POLLOUT};
 
             poll(&p, 1, 1000);
-            if (p.revents & (POLLHUP | POLLERR))
+            if (!still_there())
                 return false;
         } else if (w < 0 && errno != EINTR) {
             return false;
@@ -283,7 +318,7 @@ static void run(uint32_t session, const uint8_t *data, size_t len)
     fcntl(s.out, F_SETFL, O_NONBLOCK);
     if (s.err >= 0)
         fcntl(s.err, F_SETFL, O_NONBLOCK);
-    send_frame(s.id, 'S', NULL, 0);
+    send_frame(s.id, 'S', instance, strlen(instance));
 }
 
 /* Pass on what is there. False = the caller is gone. Closes *fd at end of file. */
@@ -363,9 +398,10 @@ static bool handle(uint32_t session, char type, const uint8_t *data, size_t len)
 {
     switch (type) {
     case 'P':
-        return send_frame(session, 'P', boot_id, strlen(boot_id));
+        return send_frame(session, 'P', instance, strlen(instance));
     case 'R':
-        run(session, data, len);
+        if (session != s.id) /* a caller that hears "A" asks again, in doubt twice */
+            run(session, data, len);
         return true;
     case 'B':
         sync();
@@ -434,17 +470,6 @@ static bool receive(const uint8_t *data, size_t len)
 
 /* ---- one port ------------------------------------------------------------------------ */
 
-/* Sleep until the host's side of the port opens: the kernel then sends SIGIO, which is blocked. */
-static void wait_for_caller(void)
-{
-    sigset_t io;
-    struct timespec limit = {.tv_sec = 5};
-
-    sigemptyset(&io);
-    sigaddset(&io, SIGIO);
-    sigtimedwait(&io, NULL, &limit);
-}
-
 static int until_deadline(void)
 {
     if (!s.pid || !s.deadline)
@@ -480,10 +505,10 @@ static bool serve(void)
     if (p[0].revents & POLLIN) {
         ssize_t n = read(port, data, sizeof(data));
 
-        if (n == 0 || (n > 0 && !receive(data, n)))
+        if (n > 0 && !receive(data, n))
             return false;
     } else if (p[0].revents & (POLLHUP | POLLERR)) {
-        return false;
+        return s.pid && still_there();
     }
     if (!s.pid)
         return true;
@@ -506,13 +531,15 @@ static _Noreturn void serve_port(const char *device)
     port = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (port < 0)
         exit(1);
+    snprintf(instance, sizeof(instance), "%s %d", boot_id, getpid());
     fcntl(port, F_SETOWN, getpid());
     fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC);
-    send_frame(0, 'A', boot_id, strlen(boot_id));
-    for (;;) {
+    for (bool announced = false;;) {
+        if (!announced && !hung_up())
+            announced = send_frame(0, 'A', instance, strlen(instance));
         if (!serve()) {
             abandon_session();
-            wait_for_caller();
+            wait_for_news(5000);
         }
     }
 }

@@ -136,8 +136,9 @@ def wait_ready(host: str, folder: Path, deadline: float, not_boot: str = "") -> 
             while time.monotonic() < min(deadline, asked + 3):
                 port.socket.settimeout(max(0.01, min(deadline, asked + 3) - time.monotonic()))
                 for kind, payload in port.receive():
-                    if kind in (b"A", b"P") and payload.decode() != not_boot:
-                        return payload.decode()
+                    boot = payload.decode(errors="replace").split(" ")[0]
+                    if kind in (b"A", b"P") and boot != not_boot:
+                        return boot
                     if kind == b"P":
                         time.sleep(0.1)
                         port.send(b"P")
@@ -168,7 +169,7 @@ class Call:
                  stdin: int | None, on_output: Callable[[int, bytes], None]):
         self._port, self._argv, self._timeout = port, argv, timeout
         self._terminal, self._stdin, self._on_output = terminal, stdin, on_output
-        self._started = False
+        self._instance = b""  # of the agent that started the command
         self._sent = self._taken = 0
         self._selector = selectors.DefaultSelector()
 
@@ -217,10 +218,10 @@ class Call:
                 return Result(payload[0], int.from_bytes(payload[1:5], "little"),
                               payload[5:].decode(errors="replace"))
             elif kind == b"S":
-                self._started = True
+                self._instance = payload
                 self._watch_stdin(True)
-            elif kind == b"A":
-                if self._started:
+            elif kind == b"A" and payload != self._instance:
+                if self._instance:
                     raise Lost(f"{self._port.host}: the guest rebooted under the command")
                 self._port.send(b"R", self._request())  # the agent was not there yet
         return None
