@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A testbed as a whole: up, down, and the life of each host in it."""
 
-import os
+import json
 import sys
 import time
 from pathlib import Path
@@ -70,7 +70,6 @@ def _start_process(run: RunDir, topology: Topology, name: str) -> None:
 
 
 def run_root(run: RunDir) -> dict:
-    import json
     return json.loads((run.path / "root.json").read_text(encoding="utf-8"))
 
 

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -275,7 +276,13 @@ def _hoist(arguments: list[str]) -> list[str]:
     return [arguments[0], *options, *host, *words]
 
 
+def _terminated(number, _frame):
+    """Being told to end is like Ctrl-C: what was started half is ended, too."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         top = parser()
         arguments = _hoist(arguments)

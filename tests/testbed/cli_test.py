@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import stat
 import tempfile
 import unittest
@@ -32,6 +33,13 @@ class Sentences(unittest.TestCase):
         self.refused(2, "there is no verb dwon: did you mean down?", "dwon")
         self.refused(2, "did you mean status?", "stauts")
         self.refused(2, "there are root, in-root, up", "frobnicate")
+
+    def test_readme_lists_the_verbs(self):
+        readme = (common.FOLDER / "README.md").read_text()
+        table = readme.split("## Verbs")[1].split("## Topologies")[0]
+        listed = {m for row in table.splitlines() if row.startswith("| `")
+                  for m in re.findall(r"`([a-z-]+)", row.split("|")[1])}
+        self.assertEqual(listed, set(cli.parser().verbs))
 
     def test_usage(self):
         self.refused(2, "HOST", "exec")
