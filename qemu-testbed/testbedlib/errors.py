@@ -3,7 +3,6 @@
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
-EXIT_SKIP = 77  # the tests' "cannot run here": no root can be had
 
 
 class Fault(Exception):
@@ -12,7 +11,3 @@ class Fault(Exception):
     def __init__(self, sentence: str, code: int = EXIT_REFUSED):
         super().__init__(sentence)
         self.code = code
-
-
-class RootFault(Fault):
-    """There is no usable root and none can be built here."""

@@ -10,6 +10,7 @@ upload, so the meta packages resolve them.
 import glob
 import lzma
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 from . import cache
-from .errors import Fault, RootFault
+from .errors import Fault
 
 SUITE = "trixie"
 BACKPORTS = "trixie-backports"
@@ -68,7 +69,7 @@ def kernel(root: Path) -> str:
     releases = [Path(p).name.removeprefix("vmlinuz-") for p in glob.glob(f"{root}/boot/vmlinuz-*")]
     releases = [r for r in releases if (root / "usr/lib/modules" / r / "modules.dep").exists()]
     if not releases:
-        raise RootFault(_missing(root, "a kernel with modules"))
+        raise Fault(_missing(root, "a kernel with modules"))
     return max(releases, key=_numbers)
 
 
@@ -77,22 +78,22 @@ def check(root: Path) -> None:
     whose own driver would fight ours for dynamic capacity."""
     qemu = qemu_version(root)
     if qemu < MIN_QEMU:
-        raise RootFault(f"QEMU {_dotted(qemu)} in {root} is too old: dynamic capacity needs "
+        raise Fault(f"QEMU {_dotted(qemu)} in {root} is too old: dynamic capacity needs "
                         f"{_dotted(MIN_QEMU)} or newer from {BACKPORTS}; " + _again(root))
     release = kernel(root)
     if _numbers(release)[:2] < MIN_KERNEL:
-        raise RootFault(f"kernel {release} in {root} is too old: the driver needs "
+        raise Fault(f"kernel {release} in {root} is too old: the driver needs "
                         f"{_dotted(MIN_KERNEL)} or newer from {BACKPORTS}; " + _again(root))
     if not _inside(root, Path("usr/lib/modules", release, "build")).is_dir():
-        raise RootFault(_missing(root, f"the headers of kernel {release}"))
+        raise Fault(_missing(root, f"the headers of kernel {release}"))
     for what, place in (("busybox", "usr/bin/busybox"), ("gcc-14", "usr/bin/gcc-14"),
                         ("cxl", "usr/bin/cxl"), ("daxctl", "usr/bin/daxctl"),
                         ("numactl", "usr/bin/numactl"), ("kmod", "usr/bin/kmod")):
         if not (root / place).exists():
-            raise RootFault(_missing(root, what))
+            raise Fault(_missing(root, what))
     claim = claims_dcd(root, release)
     if claim:
-        raise RootFault(f"kernel {release} in {root} has a driver of its own for dynamic capacity "
+        raise Fault(f"kernel {release} in {root} has a driver of its own for dynamic capacity "
                         f"({claim}), which would take the devices away from cxl_dcd: use a kernel "
                         "without it")
 
@@ -100,7 +101,7 @@ def check(root: Path) -> None:
 def qemu_version(root: Path) -> tuple[int, ...]:
     binary = root / "usr/bin/qemu-system-x86_64"
     if not binary.exists():
-        raise RootFault(_missing(root, "QEMU"))
+        raise Fault(_missing(root, "QEMU"))
     status = root / "var/lib/dpkg/status"
     found = re.search(r"^Package: qemu-system-x86\n(?:.+\n)*?Version: (?:\d+:)?([\d.]+)",
                       status.read_text(errors="replace") if status.exists() else "", re.M)
@@ -141,7 +142,7 @@ def read_module(file: Path) -> bytes:
         return lzma.decompress(data)
     if file.suffix == ".ko":
         return data
-    raise RootFault(f"the kernel module {file} is packed in a way that testbed cannot read "
+    raise Fault(f"the kernel module {file} is packed in a way that testbed cannot read "
                     "(it knows .ko and .ko.xz)")
 
 
@@ -186,12 +187,12 @@ def _mirror() -> str:
         out = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE)",
                               "Created-By: Packages"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as e:
-        raise RootFault("apt-get on this machine does not tell its mirror, which the root is built "
+        raise Fault("apt-get on this machine does not tell its mirror, which the root is built "
                         "from: testbed needs a Debian (or set CXLPOOL_TESTBED_ROOT to a trixie "
                         "root made elsewhere)") from e
     sites = sorted({s.rstrip("/") for s in out.stdout.split() if s.rstrip("/").endswith("/debian")})
     if not sites:
-        raise RootFault("no mirror in this machine's apt sources ends in /debian: add Debian's own "
+        raise Fault("no mirror in this machine's apt sources ends in /debian: add Debian's own "
                         "to /etc/apt/sources.list and run `apt-get update`, or set "
                         "CXLPOOL_TESTBED_ROOT to a trixie root made elsewhere")
     return sites[0]
@@ -230,11 +231,11 @@ def _build(root: Path, lock_fd: int) -> None:
     """Build into ROOT.partial and rename. The caller holds the lock; its descriptor goes to the
     children so that an orphaned build still keeps others out."""
     if not shutil.which("mmdebstrap"):
-        raise RootFault("mmdebstrap is not installed, which builds the testbed's root: "
+        raise Fault("mmdebstrap is not installed, which builds the testbed's root: "
                         "run `apt-get install mmdebstrap`")
     free = shutil.disk_usage(root.parent).free
     if free < 3 << 30:
-        raise RootFault(f"{root.parent} has {free >> 20} MiB free and a root needs 3072 MiB while "
+        raise Fault(f"{root.parent} has {free >> 20} MiB free and a root needs 3072 MiB while "
                         "it is built: free some, or set CXLPOOL_CACHE to another disk")
     mirror = _mirror()
     partial, log = root.with_name(root.name + ".partial"), root.with_name(root.name + ".log")
@@ -251,7 +252,7 @@ def _build(root: Path, lock_fd: int) -> None:
         else:
             failed = _build_unprivileged(mirror, partial, log, lock_fd, began)
         if failed:
-            raise RootFault(f"building the root failed after {time.monotonic() - began:.0f} s: "
+            raise Fault(f"building the root failed after {time.monotonic() - began:.0f} s: "
                             f"{failed} (all of it in {log})")
         check(partial)
     except BaseException:
@@ -265,6 +266,17 @@ def _build(root: Path, lock_fd: int) -> None:
 def _build_unprivileged(mirror, partial, log, lock_fd, began) -> str:
     """Without root: mmdebstrap works in a user namespace and writes a tar, unpacked as the
     caller's own files. (A tree with subordinate owners could not be removed by its owner.)"""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    for file in ("/etc/subuid", "/etc/subgid"):
+        lines = Path(file).read_text().splitlines() if os.path.exists(file) else []
+        if not any(line.split(":")[0] in (user, str(os.getuid())) for line in lines):
+            return (f"{user} has no range in {file}, which building without root needs: run once as "
+                    f"root `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`")
+    if not shutil.which("newuidmap"):
+        return "newuidmap is not installed: run `apt-get install uidmap`"
     partial.mkdir()
     tar = subprocess.Popen(["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C",
                             str(partial)], stdin=subprocess.PIPE, pass_fds=(lock_fd,))
