@@ -103,6 +103,7 @@ int run(const Options& options) {
         return all ? 0 : 1;
     }
     fmt::print("seeds {}..{}\n", options.first, options.last);
+    std::fflush(stdout);  // whatever happens next, the seed is known
     std::uint64_t steps = 0, crashes = 0, grants = 0, failed = 0;
     for (std::uint64_t seed = options.first; seed <= options.last; ++seed) {
         const Verdict verdict = run_seed(seed, Plant::none, options.trace, options.twice);

@@ -20,7 +20,7 @@ enum class Plant {
     believed_repeat, // 7: a repeated completion arrives as if it were the first of another command
     early_reply,     // 8: replies are sent before their records are durable
     blind_device,    // 9: every device says "none" to every question
-    deaf_manager,    // 10: no report of a host ever arrives
+    deaf_manager,    // 10: from the first grant on no report of a host arrives
     never_plugged,   // 11: hosts say "plugged" and are never told to plug
     own_clock,       // 12: something reads the machine's clock
 };

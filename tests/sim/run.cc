@@ -24,7 +24,10 @@ Run::Run(std::uint64_t seed, Plant plant, bool print_trace)
       truth_{world_, ledger_, nullptr, {}, {}, {}}, checkers_(all_checkers(truth_)) {
     if (plant_ == Plant::touch_foreign) swarm_.foreign = true;
     if (plant_ == Plant::torn_replay || plant_ == Plant::early_reply) swarm_.crash_per_effect = 20;
-    if (plant_ == Plant::early_reply || plant_ == Plant::early_command) swarm_.sync_ms = 20;
+    if (plant_ == Plant::early_reply || plant_ == Plant::early_command ||
+        plant_ == Plant::own_clock) {
+        swarm_.sync_ms = 20;
+    }
     if (plant_ == Plant::believed_repeat) world_.faults.completion_repeated = 300;
     verdict_.story = swarm_.describe();
     world_.on_effect = [this](const sim::Effect& effect) {
@@ -45,11 +48,7 @@ Run::Run(std::uint64_t seed, Plant plant, bool print_trace)
 }
 
 Now Run::now() const {
-    std::int64_t wall_us = (1'800'000'000'000 + world_.now()) * 1000;
-    if (plant_ == Plant::own_clock) {
-        wall_us += std::chrono::steady_clock::now().time_since_epoch().count() % 1000;
-    }
-    return {world_.now(), wall_us};
+    return {world_.now(), (1'800'000'000'000 + world_.now()) * 1000};
 }
 
 void Run::tell(const std::string& line) {
@@ -72,7 +71,10 @@ void Run::check(Tell tell_checker) {
 
 void Run::hear(const Input& input) {
     if (!manager_ || over()) return;
-    if (plant_ == Plant::deaf_manager && std::holds_alternative<HostReport>(input)) return;
+    if (plant_ == Plant::deaf_manager && verdict_.grants != 0 &&
+        std::holds_alternative<HostReport>(input)) {
+        return;
+    }
     bool again = false;
     if (const auto* done = std::get_if<Completion>(&input)) {
         again = !completed_.insert(done->op).second;
@@ -154,6 +156,9 @@ void Run::absorb(Output output) {
     const Seq upto = unsynced_.empty() ? Seq{} : unsynced_.back().seq;
     pending_.push_back({std::move(output), upto});
     if (sync_at_ == 0) sync_at_ = world_.now() + random_.between(0, swarm_.sync_ms);
+    if (plant_ == Plant::own_clock) {
+        sync_at_ += std::chrono::steady_clock::now().time_since_epoch().count() / 1000 % 5;
+    }
     if (swarm_.sync_ms == 0) sync();
 }
 
@@ -205,6 +210,9 @@ void Run::start_command(Command command) {
     check([&](Checker& checker) { checker.command(command); });
     if (over()) return;
     outstanding_.insert(command.op);
+    if (plant_ != Plant::no_scrub || !std::holds_alternative<Scrub>(command.body)) {
+        world_.start_command(command);
+    }
     if (plant_ == Plant::two_hosts) {
         if (const auto* add = std::get_if<AddCapacity>(&command.body)) {
             for (const auto& [name, host] : world_.fabric().hosts) {
@@ -219,10 +227,8 @@ void Run::start_command(Command command) {
     if (plant_ == Plant::no_scrub) {
         if (const auto* scrub = std::get_if<Scrub>(&command.body)) {
             inbox_.push_back(Completion{command.op, Answer{ScrubReceipt{scrub->extent.range.length}}});
-            return;
         }
     }
-    world_.start_command(command);
 }
 
 void Run::send(const Reply& reply) {

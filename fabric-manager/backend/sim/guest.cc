@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "backend/sim/host.h"
 
@@ -137,7 +138,12 @@ void SimHost::unplug(const Key& key) {
         if (behaviour.held_ms == 0 || now - *extent.refused_since < behaviour.held_ms) {
             extent.error = "memory in use cannot be taken away";
             changed();
-            later(200, [](SimHost& self) { self.agent_work(); });
+            if (!std::exchange(retry_planned_, true)) {
+                later(200, [](SimHost& self) {
+                    self.retry_planned_ = false;
+                    self.agent_work();
+                });
+            }
             return;
         }
     }

@@ -27,7 +27,7 @@ void SimHost::later(Millis delay, std::function<void(SimHost&)> action) {
 
 void SimHost::forget_guest() {
     booted_ = false;
-    report_planned_ = desired_planned_ = false;
+    report_planned_ = desired_planned_ = retry_planned_ = false;
     extents_.clear();
     seq_ = 0;
     next_dax_ = 0;

@@ -99,6 +99,7 @@ class SimHost {
     bool booted_ = false;
     bool report_planned_ = false;
     bool desired_planned_ = false;
+    bool retry_planned_ = false;
     std::uint64_t instances_ = 0, boots_ = 0, drivers_ = 0, seq_ = 0;
     int next_dax_ = 0;
     std::string instance_;

@@ -139,10 +139,13 @@ void SimWorld::run_on_host(const Command& command, const HostName& host) {
     Millis& busy = busy_until_[host];
     busy = std::max(busy, timeline_.now() + delay);
     if (fate == Fate::lost) return;
-    timeline_.after(busy - timeline_.now(), [this, command, host, fate, life = life_] {
+    const auto found = hosts_.find(host);
+    const std::string machine = found == hosts_.end() ? "" : found->second->instance();
+    timeline_.after(busy - timeline_.now(), [this, command, host, fate, found, machine, life = life_] {
         if (life != life_ && dropped_.contains({host, life})) return;
-        const auto found = hosts_.find(host);
-        const bool there = found != hosts_.end() && found->second->powered();
+        // What was sent to a machine that has ended never reaches the next one.
+        const bool there = found != hosts_.end() && found->second->powered() &&
+                           found->second->instance() == machine;
         Result<Answer> result = fail(
             Code::fabric, fmt::format("{}: its management socket does not answer", host.text));
         if (there && !found->second->behaviour.unreachable) {

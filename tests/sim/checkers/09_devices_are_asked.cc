@@ -18,7 +18,7 @@ class DevicesAreAsked : public Checker {
     explicit DevicesAreAsked(const Truth& truth) : Checker(9, truth) {}
 
     void crashed() override {
-        said_none_.clear();
+        said_.clear();
         asked_.clear();
     }
 
@@ -32,7 +32,7 @@ class DevicesAreAsked : public Checker {
         } else if (const auto* add = std::get_if<AddCapacity>(&command.body)) {
             for (const Range& range : add->extents) {
                 cleared(command, add->device, range, &add->host);
-                forget(add->host, add->device, range);
+                forget(add->host, add->device, range, command.op);
             }
         } else if (const auto* scrub = std::get_if<Scrub>(&command.body)) {
             cleared(command, scrub->extent.device, scrub->extent.range, nullptr);
@@ -84,20 +84,18 @@ class DevicesAreAsked : public Checker {
             done.result ? std::get_if<std::vector<Presence>>(&*done.result) : nullptr;
         for (std::size_t i = 0; i < ask.ranges.size(); ++i) {
             for (std::size_t block : truth_.ledger.block_numbers(ask.device, ask.ranges[i])) {
-                const Key key{ask.host, ask.device, block};
-                if (answer != nullptr && i < answer->size() && (*answer)[i] == Presence::none) {
-                    said_none_.insert(key);
-                } else {
-                    said_none_.erase(key);
-                }
+                Said& said = said_[{ask.host, ask.device, block}];
+                if (done.op < said.by) continue;  // a late answer to an older question
+                said.by = done.op;
+                said.none = answer != nullptr && i < answer->size() && (*answer)[i] == Presence::none;
             }
         }
         asked_.erase(found);
     }
 
-    void forget(const HostName& host, const DeviceName& device, Range range) {
+    void forget(const HostName& host, const DeviceName& device, Range range, OpId by) {
         for (std::size_t block : truth_.ledger.block_numbers(device, range)) {
-            said_none_.erase({host, device, block});
+            said_[{host, device, block}] = {by, false};
         }
     }
 
@@ -108,14 +106,20 @@ class DevicesAreAsked : public Checker {
             for (const auto& [name, host] : truth_.world.hosts()) {
                 if (!truth_.ledger.ever_held(name, device, block)) continue;
                 if (offered_to && owner && owner->hosts.contains(name)) continue;
-                if (said_none_.contains({name, device, block})) continue;
+                const auto said = said_.find({name, device, block});
+                if (said != said_.end() && said->second.none) continue;
                 violated(fmt::format("{}: {} held block {} and was not asked about it",
                                      describe(command), name.text, block));
             }
         }
     }
 
-    std::set<Key> said_none_;
+    // The latest question with an answer, and whether it was "none".
+    struct Said {
+        OpId by;
+        bool none = false;
+    };
+    std::map<Key, Said> said_;
     std::map<OpId, AskPresence> asked_;
 };
 

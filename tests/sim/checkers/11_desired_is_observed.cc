@@ -3,6 +3,8 @@
 // plugged as their use says; and when all is released nothing is left, not even a byte.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "checkers/checkers.h"
 
 namespace cxlpool::fmsim {
@@ -28,7 +30,10 @@ class DesiredIsObserved : public Checker {
             for (std::size_t block = 0; block < device->blocks(); ++block) {
                 if (device->mark(block) == sim::kZeros || truth_.ledger.owner(name, block)) continue;
                 if (!truth_.who_reaches(name, device->block_range(block)).empty()) continue;
-                if (was_foreign(name, device->block_range(block))) continue;
+                // What lies beside a foreign extent may wait for it, if it is not called clean.
+                const bool clean = truth_.manager->pool().devices.at(name).clean.contains(
+                    device->block_range(block));
+                if (!clean && foreign_on(name)) continue;
                 violated(fmt::format("block {} of {} is free at rest with bytes of #{} in it", block,
                                      name.text, device->mark(block)));
             }
@@ -61,11 +66,9 @@ class DesiredIsObserved : public Checker {
         }
     }
 
-    bool was_foreign(const DeviceName& device, Range range) const {
-        for (const auto& [host, claim] : truth_.foreign) {
-            if (claim.device == device && claim.range.overlaps(range)) return true;
-        }
-        return false;
+    bool foreign_on(const DeviceName& device) const {
+        return std::ranges::any_of(truth_.foreign,
+                                   [&](const auto& claim) { return claim.second.device == device; });
     }
 };
 
