@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 
 #include "core/manager.h"
 #include "rack.h"
@@ -31,7 +32,7 @@ int refuse(const Error& error) {
 
 Result<std::unique_ptr<Store>> open_store(const std::string& path) {
     if (path == memory_state) return std::make_unique<MemoryStore>();
-    return SqliteStore::open(path);
+    return SqliteStore::open(std::filesystem::absolute(path));
 }
 
 Result<std::vector<UnixListener>> listen_for_hosts(const Rack& rack) {
@@ -62,6 +63,7 @@ int run(const Config& config) {
     if (!store) return refuse(store.error());
     Engine engine(Manager(*fabric, config.limits), **store, *rack->backend, Loop::now, pause);
 
+    if (const auto replayed = engine.replay(); !replayed) return refuse(replayed.error());
     if (config.check) {
         const auto good = engine.check();
         if (!good) return refuse(good.error());
@@ -75,8 +77,8 @@ int run(const Config& config) {
     auto host_listeners = listen_for_hosts(*rack);
     if (!host_listeners) return refuse(host_listeners.error());
 
-    if (const auto started = engine.start(); !started) return refuse(started.error());
     rack->connect(engine);
+    if (const auto started = engine.start(); !started) return refuse(started.error());
 
     Loop loop(io, engine, pause, {rack->name, config.backend, {}, {.connections = 16}, rack->driven});
     loop.serve_api(*api_listener);

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "backend/fabric_file.h"
+#include "backend/qmp/backend.h"
 #include "backend/sim/backend.h"
 #include "backend/sim/config.h"
 
@@ -48,15 +50,34 @@ Result<Rack> open_sim(const Config& config) {
     rack.backend = std::move(backend);
     rack.driven = DrivenBackend{[sim](Millis now) { sim->advance(now); },
                                 [sim] { return sim->next_event(); }};
-    rack.connect = [sim](Engine& engine) {
-        sim->set_desired([&engine](const HostName& host) { return engine.manager().desired(host); });
-        sim->run([&engine](Input input) { engine.observe(std::move(input)); });
-    };
+    rack.set_desired = [sim](DesiredOf desired) { sim->set_desired(std::move(desired)); };
+    return rack;
+}
+
+Result<Rack> open_qmp(const Config& config, boost::asio::io_context& io) {
+    auto file = read_fabric_file(config.fabric);
+    if (!file) return std::unexpected(file.error());
+    Rack rack;
+    rack.name = config.fabric;
+    for (const FabricFile::Host& host : file->hosts)
+        rack.sockets.push_back({host.name, host.socket, host.socket_uid});
+    rack.backend = std::make_unique<QmpBackend>(
+        io, std::move(*file), [](const std::string& text) { log(LogLevel::warning, text); });
     return rack;
 }
 
 }  // namespace
 
-Result<Rack> open_rack(const Config& config, boost::asio::io_context&) { return open_sim(config); }
+Result<Rack> open_rack(const Config& config, boost::asio::io_context& io) {
+    return config.backend == "sim" ? open_sim(config) : open_qmp(config, io);
+}
+
+void Rack::connect(Engine& engine) {
+    for (const auto& [host, known] : engine.manager().pool().hosts)
+        if (!known.instance.empty() && !known.dead) backend->expect(host, known.instance);
+    if (set_desired)
+        set_desired([&engine](const HostName& host) { return engine.manager().desired(host); });
+    backend->run([&engine](Input input) { engine.observe(std::move(input)); });
+}
 
 }  // namespace cxlpool

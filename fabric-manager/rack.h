@@ -22,15 +22,21 @@ namespace cxlpool {
 struct HostSocket {
     HostName host;
     std::string path;
-    uid_t uid = 0;
+    std::optional<uid_t> uid;  // who may connect; none: fmd's own user
 };
+
+using DesiredOf = std::function<Desired(const HostName&)>;
 
 struct Rack {
     std::string name;  // for people
     std::unique_ptr<Backend> backend;
     std::vector<HostSocket> sockets;            // none with sim: its agents are simulated
     std::optional<DrivenBackend> driven;        // sim lives on the loop's time
-    std::function<void(Engine& engine)> connect;  // from now on the engine hears the backend
+    std::function<void(DesiredOf)> set_desired;  // what sim's agents ask for; empty with others
+
+    // From now on the engine hears the backend. After Engine::replay(), since the journal tells which
+    // machines are to be looked for.
+    void connect(Engine& engine);
 };
 
 Result<Rack> open_rack(const Config& config, boost::asio::io_context& io);

@@ -114,22 +114,4 @@ Routed<Call> route_api(const Request& request) {
     return events(query);
 }
 
-bool at_rest(GrantState state) {
-    using enum GrantState;
-    switch (state) {
-        case active:
-        case gone:
-        case failed:
-        case stuck:
-            return true;
-        case pending:
-        case offering:
-        case offered:
-        case draining:
-        case scrubbing:
-            return false;
-    }
-    return false;
-}
-
 }  // namespace cxlpool

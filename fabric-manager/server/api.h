@@ -48,6 +48,4 @@ using Call =
 
 Routed<Call> route_api(const Request& request);
 
-bool at_rest(GrantState state);  // nothing more will happen by itself, as far as a waiter cares
-
 }  // namespace cxlpool

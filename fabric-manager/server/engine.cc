@@ -37,27 +37,27 @@ Engine::Engine(Manager manager, Store& store, Backend& backend, Clock clock, Pau
       clock_(std::move(clock)),
       pause_(pause) {}
 
+Result<void> Engine::replay() {
+    const auto records = store_.load();
+    if (!records) return std::unexpected(records.error());
+    for (const Record& record : *records) {
+        if (const auto done = manager_.replay(record); !done) return done;
+        if (const auto done = events_.add(record); !done) return done;
+    }
+    records_ = records->size();
+    return {};
+}
+
 Result<void> Engine::start() {
-    auto output = load();
+    auto output = manager_.start(clock_());
     if (!output) return std::unexpected(output.error());
     return carry_out(std::move(*output), {});
 }
 
 Result<void> Engine::check() {
-    const auto output = load();
+    const auto output = manager_.start(clock_());
     if (!output) return std::unexpected(output.error());
     return {};
-}
-
-Result<Output> Engine::load() {
-    const auto records = store_.load();
-    if (!records) return std::unexpected(records.error());
-    for (const Record& record : *records) {
-        if (const auto done = manager_.replay(record); !done) return std::unexpected(done.error());
-        if (const auto done = events_.add(record); !done) return std::unexpected(done.error());
-    }
-    records_ = records->size();
-    return manager_.start(clock_());
 }
 
 void Engine::submit(Intent intent, ReplyTo reply) {

@@ -29,9 +29,11 @@ class Engine {
 
     Engine(Manager manager, Store& store, Backend& backend, Clock clock, Pause& pause);
 
-    // load → replay → start: the manager as it was, and its first output carried out. Once, first.
+    // load → replay: the manager as it was. Once, first; then the backend may be told what to look for.
+    Result<void> replay();
+    // The manager's first output, carried out. Once, after replay().
     Result<void> start();
-    // Only the first half of that: whether the journal can be read and fits the fabric.
+    // Instead of start(): whether the journal fits the fabric. Changes nothing.
     Result<void> check();
 
     // Queues an intent; the reply comes when what it rests on is durable.
@@ -57,7 +59,6 @@ class Engine {
         Done done;
     };
 
-    Result<Output> load();
     void enqueue(Queued entry);
     void note_completion(const Input& input);
     Result<void> carry_out(Output output, const std::vector<Done>& done);

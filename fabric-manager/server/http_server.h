@@ -6,23 +6,12 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <chrono>
 #include <functional>
 
+#include "server/http_limits.h"
 #include "server/request.h"
-#include "server/unix_socket.h"
 
 namespace cxlpool {
-
-// One socket's limits.
-struct HttpLimits {
-    std::size_t connections = 256;
-    std::size_t header_bytes = 8 * 1024;
-    std::size_t body_bytes = wire::most_body_bytes;
-    std::chrono::milliseconds idle{75'000};    // between two requests of one connection
-    std::chrono::milliseconds request{10'000};  // from a request's first byte to its last
-    std::chrono::milliseconds write{10'000};    // until the client has taken the answer
-};
 
 // What a handler may do with the connection while it waits for something to answer.
 class Connection {

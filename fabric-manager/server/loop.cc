@@ -18,6 +18,7 @@
 
 #include "server/api.h"
 #include "server/host_api.h"
+#include "server/http_server.h"
 #include "server/log.h"
 
 namespace cxlpool {
@@ -205,11 +206,11 @@ awaitable<Handled> Loop::State::api(Request request, Connection& connection) {
 }
 
 awaitable<Handled> Loop::State::carry_out(WaitGrant call, Connection& connection) {
-    const auto settled = [&] {
+    const auto done = [&] {
         const auto view = engine.manager().grant_view(call.name);
-        return !view || at_rest(view->state);
+        return !view || wire::settled(view->state);
     };
-    co_await until(connection, call.timeout_ms, settled);
+    co_await until(connection, call.timeout_ms, done);
     co_return reply(engine.manager().grant_view(call.name));
 }
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "server/engine.h"
-#include "server/http_server.h"
+#include "server/http_limits.h"
 #include "server/unix_socket.h"
 
 namespace cxlpool {

@@ -42,6 +42,9 @@ struct EventView {
     friend bool operator==(const EventView&, const EventView&) = default;
 };
 
+// Whether a wait for the grant is over: nothing more will happen soon and by itself.
+bool settled(GrantState state);
+
 // ---- what fmd writes ------------------------------------------------------------------------------
 
 std::string encode(const FabricInfo& fabric);

@@ -157,6 +157,24 @@ Json json_of(const ReportedDevice& device) {
 
 }  // namespace
 
+bool settled(GrantState state) {
+    using enum GrantState;
+    switch (state) {
+        case active:
+        case gone:
+        case failed:
+        case stuck:
+            return true;
+        case pending:
+        case offering:
+        case offered:
+        case draining:
+        case scrubbing:
+            return false;
+    }
+    return false;
+}
+
 std::string encode(const FabricInfo& fabric) {
     return text_of({{"name", fabric.name},
                     {"backend", fabric.backend},

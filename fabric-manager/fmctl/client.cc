@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fmctl/client.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "server/wire.h"
+
+namespace cxlpool::fmctl {
+namespace {
+
+constexpr std::size_t most_header_bytes = 64 * 1024;
+constexpr std::size_t most_answer_bytes = std::size_t{256} << 20;
+constexpr int connect_patience_s = 10;
+
+void set_patience(int fd, int seconds) {
+    const timeval patience{.tv_sec = seconds, .tv_usec = 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+// Who may use the socket, for the sentence on a denied one.
+std::string owner_group(const std::string& path) {
+    struct stat found{};
+    if (::stat(path.c_str(), &found) != 0) return "";
+    if (const struct group* group = ::getgrgid(found.st_gid)) return group->gr_name;
+    return std::to_string(found.st_gid);
+}
+
+Error cannot_connect(const std::string& path, int error) {
+    if (error == EACCES || error == EPERM) {
+        const std::string group = owner_group(path);
+        if (group.empty())
+            return {Code::denied, fmt::format("no permission to reach {}: a folder on the way is "
+                                              "closed to you",
+                                              path)};
+        return {Code::denied, fmt::format("no permission to talk to fmd at {}: its socket belongs to "
+                                          "the group {}; join it, or use sudo",
+                                          path, group)};
+    }
+    if (error == ENOENT)
+        return {Code::fabric, fmt::format("fmd is not running: there is no {}; start fmd, or name "
+                                          "its socket with --server",
+                                          path)};
+    if (error == ECONNREFUSED)
+        return {Code::fabric, fmt::format("fmd is not running: nobody answers at {}", path)};
+    if (error == ENOTSOCK)
+        return {Code::invalid, fmt::format("{} is not a socket", path)};
+    if (error == EAGAIN)
+        return {Code::timeout, fmt::format("fmd at {} takes no connection: it is stopped or "
+                                           "overloaded",
+                                           path)};
+    return {Code::fabric, fmt::format("cannot reach fmd at {}: {}", path, std::strerror(error))};
+}
+
+struct Header {
+    int status = 0;
+    std::size_t content_length = 0;
+    bool close = false;
+};
+
+std::string lower(std::string_view text) {
+    std::string out(text);
+    std::ranges::transform(out, out.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
+    return out;
+}
+
+Result<Header> parse_header(std::string_view text) {
+    const auto wrong = [] {
+        return fail(Code::fabric, "what answers is not fmd: its answer is not HTTP/1.1");
+    };
+    if (!text.starts_with("HTTP/1.1 ") || text.size() < 12) return wrong();
+    Header out;
+    std::from_chars(text.data() + 9, text.data() + 12, out.status);
+    if (out.status < 100 || out.status > 599) return wrong();
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find("\r\n"), text.size());
+        const std::string line = lower(text.substr(0, end));
+        text.remove_prefix(std::min(end + 2, text.size()));
+        const std::size_t colon = line.find(':');
+        if (colon == std::string::npos) continue;
+        const std::string name = line.substr(0, colon);
+        const std::size_t first = line.find_first_not_of(" \t", colon + 1);
+        const std::string value = first == std::string::npos ? "" : line.substr(first);
+        if (name == "connection") out.close = value == "close";
+        if (name != "content-length") continue;
+        const auto [end_of_number, problem] =
+            std::from_chars(value.data(), value.data() + value.size(), out.content_length);
+        if (problem != std::errc() || out.content_length > most_answer_bytes) return wrong();
+    }
+    return out;
+}
+
+}  // namespace
+
+Client::~Client() {
+    if (fd_ >= 0) ::close(fd_);
+}
+
+Result<std::string> Client::get(const std::string& target, int patience_s) {
+    return call("GET", target, "", patience_s);
+}
+Result<std::string> Client::post(const std::string& target, const std::string& body) {
+    return call("POST", target, body, 30);
+}
+Result<std::string> Client::remove(const std::string& target) {
+    return call("DELETE", target, "", 30);
+}
+
+Result<std::string> Client::call(const std::string& method, const std::string& target,
+                                 const std::string& body, int patience_s) {
+    if (const auto connected = connect(); !connected) return std::unexpected(connected.error());
+    set_patience(fd_, patience_s);
+    const std::string request =
+        fmt::format("{} {} HTTP/1.1\r\nHost: fmd\r\nContent-Length: {}\r\n{}\r\n{}", method, target,
+                    body.size(), body.empty() ? "" : "Content-Type: application/json\r\n", body);
+    const auto sent = send(request);
+    auto answer = receive();  // fmd may refuse a request before it has read all of it
+    if (!answer) return std::unexpected(sent ? answer.error() : sent.error());
+    if (answer->status >= 200 && answer->status < 300) return std::move(answer->body);
+    if (auto error = wire::decode_error(answer->body); error) return std::unexpected(*error);
+    return fail(Code::fabric, fmt::format("fmd answered with HTTP {} and no reason", answer->status));
+}
+
+Result<void> Client::connect() {
+    if (fd_ >= 0) return {};
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path_.empty() || path_.size() >= sizeof address.sun_path)
+        return fail(Code::invalid, fmt::format("the socket path has {} bytes; the kernel takes 1 to {}",
+                                               path_.size(), sizeof address.sun_path - 1));
+    std::memcpy(address.sun_path, path_.c_str(), path_.size() + 1);
+    fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    set_patience(fd_, connect_patience_s);
+    pending_.clear();
+    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return {};
+    const Error error = cannot_connect(path_, errno);
+    ::close(fd_);
+    fd_ = -1;
+    return std::unexpected(error);
+}
+
+// The connection is of no more use: what was asked may or may not have been done.
+Error Client::lost(const std::string& what) {
+    const int error = errno;
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+    if (error == EAGAIN)
+        return {Code::timeout, fmt::format("fmd at {} does not answer: it is stopped or overloaded; "
+                                           "what was asked may still happen",
+                                           path_)};
+    return {Code::fabric, fmt::format("fmd at {} went away {}; what was asked may have happened: look "
+                                      "with fmctl grant list",
+                                      path_, what)};
+}
+
+Result<void> Client::send(const std::string& text) {
+    for (std::size_t done = 0; done < text.size();) {
+        const auto sent = ::send(fd_, text.data() + done, text.size() - done, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        // Not lost() yet: a refusal may be waiting to be read.
+        if (sent < 0)
+            return fail(Code::fabric, fmt::format("fmd at {} stopped reading the request", path_));
+        done += static_cast<std::size_t>(sent);
+    }
+    return {};
+}
+
+Result<std::string> Client::receive_more() {
+    std::array<char, 64 * 1024> buffer;
+    for (;;) {
+        const auto got = ::recv(fd_, buffer.data(), buffer.size(), 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got == 0) errno = 0;
+        if (got <= 0) return std::unexpected(lost("before it answered"));
+        return std::string(buffer.data(), static_cast<std::size_t>(got));
+    }
+}
+
+Result<Answer> Client::receive() {
+    std::size_t header_end = std::string::npos;
+    while ((header_end = pending_.find("\r\n\r\n")) == std::string::npos) {
+        if (pending_.size() > most_header_bytes)
+            return fail(Code::fabric, "what answers is not fmd: its header does not end");
+        auto more = receive_more();
+        if (!more) return std::unexpected(more.error());
+        pending_ += *more;
+    }
+    const auto header = parse_header(std::string_view(pending_).substr(0, header_end));
+    if (!header) return std::unexpected(header.error());
+    pending_.erase(0, header_end + 4);
+    while (pending_.size() < header->content_length) {
+        auto more = receive_more();
+        if (!more) return std::unexpected(more.error());
+        pending_ += *more;
+    }
+    Answer answer{header->status, pending_.substr(0, header->content_length)};
+    pending_.erase(0, header->content_length);
+    if (header->close) {
+        ::close(fd_);
+        fd_ = -1;
+    }
+    return answer;
+}
+
+}  // namespace cxlpool::fmctl
