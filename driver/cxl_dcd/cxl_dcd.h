@@ -20,7 +20,7 @@
 
 #include "extlist.h"
 
-#define DCD_ERROR_LEN 224
+#define DCD_ERROR_LEN 256
 #define DCD_SEEN_MAX 2048 /* event records not cleared yet */
 
 enum dcd_dev_state {
@@ -197,6 +197,7 @@ int dcd_extents_release_asked(struct dcd *dcd);
 void dcd_extents_give_back(struct dcd *dcd);
 struct range dcd_extent_range(const struct dcd *dcd, const struct dcd_extent *ext);
 void dcd_extent_say(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ...) __printf(3, 4);
+void dcd_extent_tell(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ...) __printf(3, 4);
 
 /* capacity.c: the plug worker */
 int dcd_capacity_start(struct dcd *dcd);

@@ -37,12 +37,6 @@
 #define KMEM "kmem"
 #define DEVICE_DAX "device_dax"
 
-#define say(dcd, ext, ...)                                      \
-	do {                                                    \
-		guard(mutex)(&(dcd)->lock);                     \
-		dcd_extent_say(dcd, ext, __VA_ARGS__);          \
-	} while (0)
-
 /* Whether nobody in this kernel has reserved or added a byte of @range. */
 bool dcd_range_is_free(const struct range *range)
 {
@@ -69,8 +63,6 @@ static struct device *dax_child(const struct dcd_extent *ext)
 		device_for_each_child(&ext->hmem->dev, &child, match_dax_child);
 	return child;
 }
-
-DEFINE_FREE(put_child, struct device *, if (_T) put_device(_T))
 
 static bool bound_to(const struct device *child, const char *driver)
 {
@@ -192,7 +184,7 @@ static int create(struct dcd *dcd, struct dcd_extent *ext)
 {
 	struct memregion_info info = { .target_node = dcd->window_node,
 				       .range = dcd_extent_range(dcd, ext) };
-	struct device *child __free(put_child) = NULL;
+	struct device *child __free(put_device) = NULL;
 	struct platform_device *hmem;
 	int id, rc;
 
@@ -238,25 +230,29 @@ static int check_can_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use 
 	unsigned long block = memory_block_size_bytes();
 
 	if (policy == MMOP_ONLINE || policy == MMOP_ONLINE_KERNEL) {
-		say(dcd, ext, "the kernel's online policy is %s, which would make the memory impossible to take back: write offline to /sys/devices/system/memory/auto_online_blocks or boot with memhp_default_state=offline",
+		dcd_extent_tell(dcd, ext,
+				"the kernel's online policy is %s, which would make the memory impossible to take back: write offline to /sys/devices/system/memory/auto_online_blocks or boot with memhp_default_state=offline",
 		    policy == MMOP_ONLINE ? "online" : "online_kernel");
 		return -EPERM;
 	}
 	if (use == DCD_USE_RAM && !IS_ALIGNED(range.start | range_len(&range), block)) {
-		say(dcd, ext, "ram needs whole memory blocks of %lu MiB at an aligned address, but the extent is %llu KiB at %#llx",
+		dcd_extent_tell(dcd, ext,
+				"ram needs whole memory blocks of %lu MiB at an aligned address, but the extent is %llu KiB at %#llx",
 		    block >> 20, range_len(&range) >> 10, range.start);
 		return -EINVAL;
 	}
 	if (use == DCD_USE_RAM && dcd->window_node == NUMA_NO_NODE) {
-		say(dcd, ext, "the CXL window has no NUMA node: the firmware's CEDT or SRAT is incomplete");
+		dcd_extent_tell(dcd, ext,
+				"the CXL window has no NUMA node: the firmware's CEDT or SRAT is incomplete");
 		return -EINVAL;
 	}
 	if (!cpu_cache_has_invalidate_memregion()) {
-		say(dcd, ext, "this CPU's caches cannot be invalidated (a hypervisor hides it): stale bytes of another host could be read; run QEMU with -cpu max,hypervisor=off");
+		dcd_extent_tell(dcd, ext,
+				"this CPU's caches cannot be invalidated (a hypervisor hides it): stale bytes of another host could be read; run QEMU with -cpu max,hypervisor=off");
 		return -EINVAL;
 	}
 	if (!dcd_range_is_free(&range)) {
-		say(dcd, ext, "somebody in this kernel uses %pra already", &range);
+		dcd_extent_tell(dcd, ext, "somebody in this kernel uses %pra already", &range);
 		return -EBUSY;
 	}
 	return 0;
@@ -265,15 +261,17 @@ static int check_can_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use 
 static int bind_and_online(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use use)
 {
 	const char *driver = use == DCD_USE_RAM ? KMEM : DEVICE_DAX;
-	struct device *child __free(put_child) = dax_child(ext);
+	struct device *child __free(put_device) = dax_child(ext);
 	int rc;
 
 	rc = bind_child(child, driver);
 	if (rc == -ENOENT)
-		say(dcd, ext, "the module %s is not loaded: modprobe %s", driver, driver);
+		dcd_extent_tell(dcd, ext,
+				"the module %s is not loaded: modprobe %s",
+				driver, driver);
 	else if (rc)
-		say(dcd, ext, "%s does not take %s (error %d); dmesg says why", driver,
-		    dev_name(child), rc);
+		dcd_extent_tell(dcd, ext, "%s does not take %s (error %d); dmesg says why", driver,
+				dev_name(child), rc);
 	if (rc || use == DCD_USE_DAX)
 		return rc;
 
@@ -282,10 +280,11 @@ static int bind_and_online(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use
 	if (!rc)
 		rc = write_kmem_state(child, "online_movable");
 	if (rc == -EOPNOTSUPP)
-		say(dcd, ext, "kmem of this kernel has no state attribute: kernel 7.3 or newer is needed");
+		dcd_extent_tell(dcd, ext,
+				"kmem of this kernel has no state attribute: kernel 7.3 or newer is needed");
 	else if (rc)
-		say(dcd, ext, "kmem cannot put %s online (error %d); dmesg says why",
-		    dev_name(child), rc);
+		dcd_extent_tell(dcd, ext, "kmem cannot put %s online (error %d); dmesg says why",
+				dev_name(child), rc);
 	return rc;
 }
 
@@ -311,7 +310,8 @@ int dcd_dax_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use use)
 		return rc;
 	rc = create(dcd, ext);
 	if (rc == -ENOENT)
-		say(dcd, ext, "dax_hmem made no dax device of it: modprobe dax_hmem, or see dmesg");
+		dcd_extent_tell(dcd, ext,
+				"dax_hmem made no dax device of it: modprobe dax_hmem, or see dmesg");
 	if (!rc)
 		rc = bind_and_online(dcd, ext, use);
 	if (!rc) {
@@ -320,7 +320,8 @@ int dcd_dax_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use use)
 		rc = dcd_dax_check(dcd, ext);
 	}
 	if (rc && ext->hmem && destroy(dcd, ext)) {
-		say(dcd, ext, "plugging failed half-way and cannot be undone: stuck until reboot");
+		dcd_extent_tell(dcd, ext,
+				"plugging failed half-way and cannot be undone: stuck until reboot");
 		return -EUCLEAN;
 	}
 	return rc;
@@ -338,7 +339,7 @@ int dcd_dax_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use use)
 int dcd_dax_unplug(struct dcd *dcd, struct dcd_extent *ext)
 {
 	struct range range = dcd_extent_range(dcd, ext);
-	struct device *child __free(put_child) = dax_child(ext);
+	struct device *child __free(put_device) = dax_child(ext);
 	int rc;
 
 	/* Somebody unbound it by hand: see whether anything is left to undo. */
@@ -347,7 +348,8 @@ int dcd_dax_unplug(struct dcd *dcd, struct dcd_extent *ext)
 	if (ext->use == DCD_USE_DAX) {
 		rc = check_not_mapped(child, &range);
 		if (rc == -EBUSY)
-			say(dcd, ext, "programs have /dev/%s mapped: it is taken out of use when they are done",
+			dcd_extent_tell(dcd, ext,
+					"programs have /dev/%s mapped: it is taken out of use when they are done",
 			    dev_name(child));
 		if (rc)
 			return rc;
@@ -355,11 +357,15 @@ int dcd_dax_unplug(struct dcd *dcd, struct dcd_extent *ext)
 	}
 	rc = write_kmem_state(child, "unplugged");
 	if (rc == -EBUSY)
-		say(dcd, ext, "some of its pages are in use and cannot be moved now: trying again");
+		dcd_extent_tell(dcd, ext,
+				"some of its pages are in use and cannot be moved now: trying again");
 	else if (rc == -EINTR)
-		say(dcd, ext, "moving its pages elsewhere takes long, is there enough free memory? trying again");
+		dcd_extent_tell(dcd, ext,
+				"moving its pages elsewhere takes long, is there enough free memory? trying again");
 	else if (rc)
-		say(dcd, ext, "kmem does not let go of %s (error %d)", dev_name(child), rc);
+		dcd_extent_tell(dcd, ext,
+				"kmem does not let go of %s (error %d)",
+				dev_name(child), rc);
 	return rc ? rc : destroy(dcd, ext);
 }
 
@@ -374,7 +380,7 @@ int dcd_dax_unplug(struct dcd *dcd, struct dcd_extent *ext)
  */
 int dcd_dax_check(struct dcd *dcd, struct dcd_extent *ext)
 {
-	struct device *child __free(put_child) = dax_child(ext);
+	struct device *child __free(put_device) = dax_child(ext);
 	struct range range = dcd_extent_range(dcd, ext);
 	u32 want_blocks, online, movable;
 	int node;
@@ -393,7 +399,8 @@ int dcd_dax_check(struct dcd *dcd, struct dcd_extent *ext)
 	if (!child || !bound_to(child, KMEM)) {
 		if (!online)
 			return -ENODEV;
-		say(dcd, ext, "somebody took kmem from it while %u of %u memory blocks are online: stuck until reboot",
+		dcd_extent_tell(dcd, ext,
+				"somebody took kmem from it while %u of %u memory blocks are online: stuck until reboot",
 		    online, want_blocks);
 		return -EUCLEAN;
 	}
@@ -401,7 +408,8 @@ int dcd_dax_check(struct dcd *dcd, struct dcd_extent *ext)
 		return 0;
 	if (!online && dcd_range_is_free(&range))
 		return -ENODEV;
-	say(dcd, ext, "%u of its %u memory blocks are online, %u of them movable: somebody changes them by hand",
+	dcd_extent_tell(dcd, ext,
+			"%u of its %u memory blocks are online, %u of them movable: somebody changes them by hand",
 	    online, want_blocks, movable);
 	return -EAGAIN;
 }

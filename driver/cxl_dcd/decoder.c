@@ -115,7 +115,8 @@ static int check_shape(struct dcd *dcd)
 	int ports = 0;
 
 	if (!port || pci_pcie_type(port) != PCI_EXP_TYPE_ROOT_PORT) {
-		dcd_break(dcd, "%s sits behind a switch: only a device directly at the one root port of its host bridge can be decoded; move it there",
+		dcd_break(dcd,
+			  "%s sits behind a switch: only a device directly at the one root port of its host bridge can be decoded; move it there",
 			  pci_name(dcd->pdev));
 		return -EOPNOTSUPP;
 	}
@@ -124,7 +125,8 @@ static int check_shape(struct dcd *dcd)
 		    pci_find_dvsec_capability(other, PCI_VENDOR_ID_CXL, PCI_DVSEC_CXL_PORT))
 			ports++;
 	if (ports != 1) {
-		dcd_break(dcd, "the host bridge of %s has %d CXL root ports: only a host bridge with one decodes without decoders of its own; give this device a host bridge of its own",
+		dcd_break(dcd,
+			  "the host bridge of %s has %d CXL root ports: only a host bridge with one decodes without decoders of its own; give this device a host bridge of its own",
 			  pci_name(dcd->pdev), ports);
 		return -EOPNOTSUPP;
 	}
@@ -148,7 +150,8 @@ static int find_window(struct dcd *dcd)
 	u64 uid;
 
 	if (host_bridge_uid(dcd, &uid) || uid > U32_MAX) {
-		dcd_break(dcd, "the host bridge of %s has no ACPI _UID: no CXL window can be found for it",
+		dcd_break(dcd,
+			  "the host bridge of %s has no ACPI _UID: no CXL window can be found for it",
 			  pci_name(dcd->pdev));
 		return -EOPNOTSUPP;
 	}
@@ -160,13 +163,16 @@ static int find_window(struct dcd *dcd)
 		return 0;
 	}
 	if (window.interleaved)
-		dcd_break(dcd, "the CXL window of host bridge %u is interleaved over several host bridges: not supported",
+		dcd_break(dcd,
+			  "the CXL window of host bridge %u is interleaved over several host bridges: not supported",
 			  window.uid);
 	else if (window.too_small)
-		dcd_break(dcd, "the CXL window of host bridge %u is smaller than the %llu bytes of DC region 0",
+		dcd_break(dcd,
+			  "the CXL window of host bridge %u is smaller than the %llu bytes of DC region 0",
 			  window.uid, dcd->decode_len);
 	else
-		dcd_break(dcd, "ACPI's CEDT has no volatile CXL window for host bridge %u: the firmware must provide one",
+		dcd_break(dcd,
+			  "ACPI's CEDT has no volatile CXL window for host bridge %u: the firmware must provide one",
 			  window.uid);
 	return -EOPNOTSUPP;
 }
@@ -190,7 +196,7 @@ static bool committed_as_wanted(struct dcd *dcd, u32 ctrl)
 	       read_pair(dcd, HDM0_SKIP_LOW, HDM0_SKIP_HIGH) == dcd->bounds.base;
 }
 
-static int commit(struct dcd *dcd)
+static int write_and_commit(struct dcd *dcd)
 {
 	int waited;
 	u32 ctrl;
@@ -235,13 +241,14 @@ int dcd_decoder_commit(struct dcd *dcd)
 	ctrl = readl(dcd->hdm + HDM0_CTRL);
 	if (!committed_as_wanted(dcd, ctrl)) {
 		if (ctrl & (HDM0_CTRL_COMMITTED | HDM0_CTRL_LOCK)) {
-			dcd_break(dcd, "HDM decoder 0 of %s is committed to [%#llx, +%#llx) by somebody else: reset the device or reboot",
+			dcd_break(dcd,
+				  "HDM decoder 0 of %s is committed to [%#llx, +%#llx) by somebody else: reset the device or reboot",
 				  pci_name(dcd->pdev),
 				  read_pair(dcd, HDM0_BASE_LOW, HDM0_BASE_HIGH),
 				  read_pair(dcd, HDM0_SIZE_LOW, HDM0_SIZE_HIGH));
 			return -EOPNOTSUPP;
 		}
-		rc = commit(dcd);
+		rc = write_and_commit(dcd);
 		if (rc)
 			return rc;
 	}
@@ -251,7 +258,8 @@ int dcd_decoder_commit(struct dcd *dcd)
 
 	dvsec = pci_find_dvsec_capability(dcd->pdev, PCI_VENDOR_ID_CXL, PCI_DVSEC_CXL_DEVICE);
 	if (dvsec && !pci_read_config_word(dcd->pdev, dvsec + PCI_DVSEC_CXL_CTRL, &val))
-		pci_write_config_word(dcd->pdev, dvsec + PCI_DVSEC_CXL_CTRL, val | PCI_DVSEC_CXL_MEM_ENABLE);
+		pci_write_config_word(dcd->pdev, dvsec + PCI_DVSEC_CXL_CTRL,
+				      val | PCI_DVSEC_CXL_MEM_ENABLE);
 	return 0;
 }
 

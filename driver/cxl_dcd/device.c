@@ -85,7 +85,8 @@ static int start(struct dcd *dcd)
 
 	rc = dcd_mbox_get_region(dcd, &dcd->bounds, &dcd->decode_len);
 	if (rc == -ENXIO || rc == -EOPNOTSUPP) {
-		dcd_break(dcd, "%s reports no usable dynamic capacity region: not a DCD, or not configured",
+		dcd_break(dcd,
+			  "%s reports no usable dynamic capacity region: not a DCD, or not configured",
 			  pci_name(dcd->pdev));
 		return -EOPNOTSUPP;
 	}
@@ -168,7 +169,8 @@ static void device_worker(struct work_struct *work)
 	case -ENODEV:
 		scoped_guard(mutex, &dcd->lock)
 			dcd->gone = true;
-		dcd_break(dcd, "the device does not answer any more (registers read as all ones): removed or failed");
+		dcd_break(dcd,
+			  "the device does not answer any more (registers read as all ones): removed or failed");
 		return;
 	default:
 		/* whoever failed so has said why; if not, say it here */
@@ -279,7 +281,8 @@ int dcd_device_create(struct pci_dev *pdev, struct dcd **out)
 
 	rc = map_registers(dcd);
 	if (rc)
-		return dev_err_probe(dev, rc, "no mailbox or no HDM decoder: not a CXL memory device that this driver knows\n");
+		return dev_err_probe(dev, rc,
+				     "no mailbox or no HDM decoder: not a CXL memory device that this driver knows\n");
 
 	dcd->wq = alloc_ordered_workqueue("cxl_dcd/%s", WQ_FREEZABLE, pci_name(pdev));
 	if (!dcd->wq)

@@ -272,7 +272,8 @@ static void take_record(struct dcd *dcd, const struct dcd_mb_event *record)
 		take_release(dcd, record);
 		break;
 	case DCD_EVENT_REGION_UPDATED:
-		dcd_say(dcd, "the device's DC region was reconfigured under the driver: load the driver anew");
+		dcd_say(dcd,
+			"the device's DC region was reconfigured under the driver: load the driver anew");
 		break;
 	}
 }
@@ -288,7 +289,8 @@ static void note_overflow(struct dcd *dcd, const struct dcd_mb_events_out *out)
 		dcd->look_for_unseen = true;
 	}
 	dcd->last_overflow = lost;
-	dcd_say(dcd, "event log overflowed %llu times: extents may have been lost; the device must be asked",
+	dcd_say(dcd,
+		"event log overflowed %llu times: extents may have been lost; the device must be asked",
 		dcd->overflows);
 }
 

@@ -28,16 +28,13 @@ struct range dcd_extent_range(const struct dcd *dcd, const struct dcd_extent *ex
 	return (struct range){ .start = start, .end = start + ext->id.len - 1 };
 }
 
-/* Sets the extent's last trouble; an empty sentence clears it. */
-void dcd_extent_say(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ...)
+static void __printf(3, 0) set_error(struct dcd *dcd, struct dcd_extent *ext, const char *fmt,
+				     va_list args)
 {
 	char text[DCD_ERROR_LEN];
-	va_list args;
 
 	lockdep_assert_held(&dcd->lock);
-	va_start(args, fmt);
 	vscnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
 	if (!strcmp(text, ext->error))
 		return;
 	strscpy(ext->error, text);
@@ -45,6 +42,27 @@ void dcd_extent_say(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ..
 		dev_warn(&dcd->pdev->dev, "extent [%#llx, +%#llx): %s\n", ext->id.dpa, ext->id.len,
 			 text);
 	dcd_changed(dcd);
+}
+
+/* Sets the extent's last trouble; an empty sentence clears it. dcd->lock is held. */
+void dcd_extent_say(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	set_error(dcd, ext, fmt, args);
+	va_end(args);
+}
+
+/* The same for callers that do not hold dcd->lock. */
+void dcd_extent_tell(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ...)
+{
+	va_list args;
+
+	guard(mutex)(&dcd->lock);
+	va_start(args, fmt);
+	set_error(dcd, ext, fmt, args);
+	va_end(args);
 }
 
 void dcd_extents_abandon(struct dcd *dcd)
@@ -69,7 +87,7 @@ int dcd_extents_prepare(struct dcd *dcd, const struct dcd_ext *ids, u32 n)
 	if (!dcd->fresh)
 		return -ENOMEM;
 	for (dcd->nr_fresh = 0; dcd->nr_fresh < n; dcd->nr_fresh++) {
-		ext = kzalloc(sizeof(*ext), GFP_KERNEL);
+		ext = kzalloc_obj(*ext);
 		if (!ext) {
 			dcd_extents_abandon(dcd);
 			return -ENOMEM;
@@ -92,7 +110,8 @@ static void look_for_remains(struct dcd *dcd, struct dcd_extent *ext)
 	if (dcd_range_is_free(&range))
 		return;
 	ext->state = DCD_EXT_STUCK;
-	dcd_extent_say(dcd, ext, "in use since before this driver was bound (%pra): stuck until reboot",
+	dcd_extent_say(dcd, ext,
+		       "in use since before this driver was bound (%pra): stuck until reboot",
 		       &range);
 }
 
@@ -386,9 +405,11 @@ static void end_release(struct dcd *dcd, const struct dcd_ext *ids, u32 n, int r
 		ext->backoff_ms = clamp(ext->backoff_ms * 2, BACKOFF_FIRST_MS, 30000);
 		ext->due = jiffies + msecs_to_jiffies(ext->backoff_ms);
 		if (rc == -EBUSY)
-			dcd_extent_say(dcd, ext, "somebody in this kernel still uses its memory: not given back; stuck until reboot");
+			dcd_extent_say(dcd, ext,
+				       "somebody in this kernel still uses its memory: not given back; stuck until reboot");
 		else
-			dcd_extent_say(dcd, ext, "giving it back failed (error %d): trying again in %u ms",
+			dcd_extent_say(dcd, ext,
+				       "giving it back failed (error %d): trying again in %u ms",
 				       rc, ext->backoff_ms);
 	}
 	dcd_changed(dcd);

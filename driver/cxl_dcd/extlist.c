@@ -45,7 +45,7 @@ static const char *const verdict_text[] = {
 /* The rest of a sentence that starts with the extent. */
 const char *dcd_verdict_text(enum dcd_verdict verdict)
 {
-	if ((size_t)verdict >= sizeof(verdict_text) / sizeof(verdict_text[0]))
+	if ((unsigned int)verdict > DCD_NONE)
 		return "is wrong in an unknown way";
 	return verdict_text[verdict];
 }

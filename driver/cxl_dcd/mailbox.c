@@ -16,6 +16,7 @@
 #include <linux/delay.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/jiffies.h>
+#include <linux/sizes.h>
 
 #include "cxl_dcd.h"
 #include "mailbox.h"
@@ -32,7 +33,7 @@
 #define MB_PAYLOAD 0x20
 
 #define MB_PAYLOAD_MIN 256
-#define MB_PAYLOAD_MAX (1 << 20)
+#define MB_PAYLOAD_MAX SZ_1M
 #define MB_TIMEOUT_MS 2000
 
 enum mb_code {

@@ -185,13 +185,12 @@ static ssize_t extents_read(struct file *file, struct kobject *kobj,
 			    const struct bin_attribute *attr, char *buf, loff_t off, size_t count)
 {
 	struct dcd *dcd = dev_get_drvdata(kobj_to_dev(kobj));
-	char *text __free(kvfree) = NULL;
 	size_t room, n;
 	u32 i;
 
 	guard(mutex)(&dcd->lock);
 	room = 128 + (dcd->held.n + dcd->group.n) * (DCD_ERROR_LEN + 128);
-	text = kvmalloc(room, GFP_KERNEL);
+	char *text __free(kvfree) = kvmalloc(room, GFP_KERNEL);
 	if (!text)
 		return -ENOMEM;
 	n = print_pending(dcd, text, room);
@@ -199,6 +198,7 @@ static ssize_t extents_read(struct file *file, struct kobject *kobj,
 		n += print_extent(to_dcd_extent(dcd->held.v[i]), text + n, room - n);
 	return memory_read_from_buffer(buf, count, &off, text, n);
 }
+
 static const BIN_ATTR_RO(extents, 0);
 
 static struct attribute *dcd_attrs[] = {
