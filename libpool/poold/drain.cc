@@ -187,79 +187,86 @@ Held Drainer::held(const Empty& job) const {
     return held;
 }
 
+// Bytes in use on the extent's node: never less than in the extent, and free to ask for.
+uint64_t Drainer::bound(const Empty& job) const {
+    for (const libpool::Node& node : read_host(tree_).nodes) {
+        if (node.id == job.node) return std::min(job.blocks.len, node.total_bytes - node.free_bytes);
+    }
+    return job.blocks.len;
+}
+
 void Drainer::empty(const Empty& job) {
-    const uint64_t block_bytes = job.blocks.block_bytes;
     log_(text("%s of grant %s: %zu memory blocks to take offline", describe(job.key).c_str(),
               job.grant.c_str(), job.blocks.online.size()));
-    auto usage = read_usage(tree_, {job.blocks.hpa, job.blocks.len});
-    if (!usage) return say(job.key, {usage.error().sentence, std::nullopt});
-    Room room = room_for(usage->used, read_host(tree_).nodes, leaving());
-    if (!room.enough()) {
-        return say(job.key, {text("%s in use here need %s elsewhere (5 %% to spare) and the other "
-                                  "nodes have %s free or reclaimable: nothing is moved; free some "
-                                  "memory on this host",
-                                  describe_bytes(usage->used).c_str(),
-                                  describe_bytes(room.needed).c_str(),
-                                  describe_bytes(room.available).c_str()),
-                             held(job)});
-    }
-    uint64_t left = usage->used;
-    if (left > 0) say(job.key, {"", held(job)});
-    for (uint64_t block : job.blocks.online) {
-        uint64_t used = 0;
-        if (left > 0) {
-            auto of_block = read_usage(tree_, {block * block_bytes, block_bytes});
-            used = of_block ? std::min(of_block->used, left) : 0;
+    // Counting pages takes longer than emptying an idle extent: only when the bound does not do.
+    if (!room_for(bound(job), read_host(tree_).nodes, leaving()).enough()) {
+        auto usage = read_usage(tree_, {job.blocks.hpa, job.blocks.len});
+        if (!usage) return say(job.key, {usage.error().sentence, std::nullopt});
+        Room room = room_for(usage->used, read_host(tree_).nodes, leaving());
+        if (!room.enough()) {
+            return say(job.key,
+                       {text("%s in use here need %s elsewhere (5 %% to spare) and the other nodes "
+                             "have %s free or reclaimable: nothing is moved; free some memory on "
+                             "this host",
+                             describe_bytes(usage->used).c_str(),
+                             describe_bytes(room.needed).c_str(),
+                             describe_bytes(room.available).c_str()),
+                        held(job)});
         }
-        Offlined end = offline(job, block, left - used);
+    }
+    for (uint64_t block : job.blocks.online) {
+        Offlined end = offline(job, block);
         if (end == Offlined::given_up) return;
         if (end == Offlined::failed) {
             Held who = held(job);
             return say(job.key, {describe(who, job.blocks.len) + "; " + offline_error_, who});
         }
-        left -= used;
     }
     say(job.key, {"", Held{}});
 }
 
-Drainer::Offlined Drainer::offline(const Empty& job, uint64_t block, uint64_t others_used) {
-    const uint64_t block_bytes = job.blocks.block_bytes;
+Drainer::Offlined Drainer::offline(const Empty& job, uint64_t block) {
+    const PhysicalRange range{block * job.blocks.block_bytes, job.blocks.block_bytes};
+    auto used_here = [&] {
+        auto usage = read_usage(tree_, range);
+        return usage ? usage->used : 0;
+    };
     OfflineWrite write(tree_, block);
+    std::optional<Held> shown;  // from the first slow look on
+    uint64_t others = 0;        // used in the other blocks
     uint64_t least = UINT64_MAX;
     auto moved = Clock::now();
     while (!write.wait(limits_.look)) {
-        auto usage = read_usage(tree_, {block * block_bytes, block_bytes});
-        uint64_t used = usage ? usage->used : 0;
-        if (used < least) {
-            least = used;
-            moved = Clock::now();
-        }
-        auto now = notes();
-        Held held = now.contains(job.key) && now[job.key].held ? *now[job.key].held : Held{};
-        held.used = others_used + used;
-        say(job.key, {"", held});
-        Room room = room_for(held.used, read_host(tree_).nodes, leaving());
         if (!wanted(job.key)) {
             write.interrupt();
             return Offlined::given_up;
         }
+        uint64_t used = used_here();
+        if (!shown) {
+            shown = held(job);
+            others = shown->used - std::min(shown->used, used);
+        }
+        shown->used = others + used;
+        say(job.key, {"", *shown});
+        if (used < least) {
+            least = used;
+            moved = Clock::now();
+        }
+        Room room = room_for(shown->used, read_host(tree_).nodes, leaving());
         if (!room.enough()) {
-            write.interrupt();
-            if (write.result()) return Offlined::done;
             offline_error_ = text("stopped: the other nodes have only %s left of the %s that this "
                                   "needs",
                                   describe_bytes(room.available).c_str(),
                                   describe_bytes(room.needed).c_str());
-            return Offlined::failed;
-        }
-        if (Clock::now() - moved > limits_.stall) {
-            write.interrupt();
-            if (write.result()) return Offlined::done;
+        } else if (Clock::now() - moved > limits_.stall) {
             offline_error_ = text("no page of memory%llu has left for %lld s",
                                   static_cast<unsigned long long>(block),
                                   static_cast<long long>(limits_.stall / 1s));
-            return Offlined::failed;
+        } else {
+            continue;
         }
+        write.interrupt();
+        return write.result() ? Offlined::done : Offlined::failed;
     }
     if (write.result()) return Offlined::done;
     offline_error_ = write.result().error().sentence;

@@ -69,7 +69,8 @@ class Drainer {
     void run();
     void empty(const Empty& job);
     void refill(const Refill& job);
-    Offlined offline(const Empty& job, uint64_t block, uint64_t others_used);
+    Offlined offline(const Empty& job, uint64_t block);
+    uint64_t bound(const Empty& job) const;
     bool wanted(const Key& key) const;
     void say(const Key& key, Note note);
     void later(const Key& key);
