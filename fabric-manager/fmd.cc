@@ -59,6 +59,11 @@ int run(const Config& config) {
     if (!rack) return refuse(rack.error());
     const auto fabric = rack->backend->open();
     if (!fabric) return refuse(fabric.error());
+    if (fabric->devices.empty() || fabric->hosts.empty())
+        return refuse({Code::invalid, fmt::format("{} names {} devices and {} hosts: there must be one of "
+                                                  "each at least",
+                                                  rack->name, fabric->devices.size(),
+                                                  fabric->hosts.size())});
     const auto store = open_store(config.state);
     if (!store) return refuse(store.error());
     Engine engine(Manager(*fabric, config.limits), **store, *rack->backend, Loop::now, pause);
@@ -115,6 +120,7 @@ int main(int argc, char** argv) {
         return invocation.exit_code;
     }
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is a failed write like any other
     cxlpool::raise_descriptor_limit();
     cxlpool::set_log_level(invocation.config->log_level);
     return cxlpool::run(*invocation.config);

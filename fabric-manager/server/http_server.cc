@@ -62,15 +62,12 @@ Refusal why_not_read(const beast::error_code& error, const HttpLimits& limits) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow)
         return {431, {Code::invalid,
                       fmt::format("the header is larger than {} bytes", limits.header_bytes)}};
-    if (error == beast::error::timeout)
-        return {408, {Code::timeout, fmt::format("the request was not complete after {} s",
-                                                 limits.request.count() / 1000)}};
     return {400, {Code::invalid, fmt::format("this is not HTTP/1.1: {}", error.message())}};
 }
 
-// Nobody can be answered: the client has gone.
+// Nobody can be answered: the client has gone, or was too slow and is cut off.
 bool gone(const beast::error_code& error) {
-    return error == http::error::end_of_stream || error == asio::error::eof ||
+    return error == beast::error::timeout || error == http::error::end_of_stream || error == asio::error::eof ||
            error == http::error::partial_message || error == asio::error::connection_reset ||
            error == asio::error::broken_pipe;
 }
@@ -98,8 +95,11 @@ class Session final : public Connection {
         }
     }
 
-    awaitable<void> refuse(Refusal refused) {
-        if (co_await write(answer(refused), 11, false)) co_await drain();
+    // Here and below: what a coroutine is given is a named object of its caller, never a temporary within a
+    // co_await expression, which g++ 12 destroys twice.
+    awaitable<void> refuse(const Refusal& refused) {
+        const Response response = answer(refused);
+        if (co_await write(response, 11, false)) co_await drain();
     }
 
     awaitable<bool> wait(asio::steady_timer& timer) override {
@@ -144,7 +144,9 @@ class Session final : public Connection {
             std::tie(error, bytes) =
                 co_await http::async_read(stream_, buffer_, parser, as_result);
         if (!error) co_return true;
-        if (!gone(error)) co_await refuse(why_not_read(error, limits));
+        if (gone(error)) co_return false;
+        const Refusal refused = why_not_read(error, limits);
+        co_await refuse(refused);
         co_return false;
     }
 
@@ -167,7 +169,7 @@ class Session final : public Connection {
         co_return keep_alive;
     }
 
-    awaitable<bool> write(Response response, unsigned version, bool keep_alive) {
+    awaitable<bool> write(const Response& response, unsigned version, bool keep_alive) {
         auto message = to_http(response, version, keep_alive);
         stream_.expires_after(service_->limits.write);
         const auto [error, bytes] = co_await http::async_write(stream_, message, as_result);
@@ -202,9 +204,10 @@ awaitable<void> serve_one(Unix::socket socket, Slot slot) {
 awaitable<void> turn_away(Unix::socket socket, std::shared_ptr<Service> service) {
     const std::size_t most = service->limits.connections;
     Session session(std::move(socket), Slot(std::move(service)));
-    co_await session.refuse(
-        {503, {Code::not_ready,
-               fmt::format("fmd already serves {} connections on this socket, its limit", most)}});
+    const Refusal refused{
+        503, {Code::not_ready,
+              fmt::format("fmd already serves {} connections on this socket, its limit", most)}};
+    co_await session.refuse(refused);
 }
 
 awaitable<void> accept_all(Unix::acceptor acceptor, std::shared_ptr<Service> service) {

@@ -16,7 +16,7 @@ namespace cxlpool {
 namespace {
 
 // What connects at once; more wait in the clients' connect().
-constexpr int backlog = 128;
+constexpr int backlog = 512;
 
 class Fd {
   public:
