@@ -46,11 +46,11 @@ def until(what, condition, patience_s=PATIENCE_S):
 class Fmd:
     """One life of the daemon."""
 
-    def __init__(self, folder, *args, state=None, fabric=None, socket_path=None, env=None):
+    def __init__(self, folder, *args, state=None, fabric=None, socket_path=None, env=None, backend="sim"):
         self.folder = folder
         self.socket = socket_path or os.path.join(folder, "fmd.sock")
         self.errors = os.path.join(folder, "fmd.err")
-        argv = [FMD, "--backend=sim", "--state", state or os.path.join(folder, "state.db"),
+        argv = [FMD, f"--backend={backend}", "--state", state or os.path.join(folder, "state.db"),
                 "--socket", self.socket, *args]
         if fabric is not None:
             path = os.path.join(folder, "fabric.json")
@@ -155,10 +155,10 @@ class RackTest(unittest.TestCase):
 
     # ---- raw HTTP -------------------------------------------------------------------------------
 
-    def connect(self):
+    def connect(self, path="fmd.sock"):
         connection = socket.socket(socket.AF_UNIX)
+        connection.connect(os.path.join(self.folder, path))
         connection.settimeout(PATIENCE_S)
-        connection.connect(os.path.join(self.folder, "fmd.sock"))
         self.addCleanup(connection.close)
         return connection
 
