@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/fabric_file.h"
 
+#include <fmt/format.h>
+#include <sys/un.h>
+
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <limits>
-#include <set>
-
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <sys/un.h>
+#include <set>
 
 #include "core/units.h"
 #include "json/strict_object.h"
@@ -18,7 +18,7 @@
 namespace cxlpool {
 namespace {
 
-constexpr Bytes kMostBytes = 1 * MiB;  // of the file
+constexpr Bytes kMostBytes = 1 * MiB;     // of the file
 constexpr std::size_t kMostItems = 1024;  // devices, hosts, devices of a host
 constexpr std::size_t kMostSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 
@@ -57,7 +57,8 @@ void read_list(StrictObject& from, const char* key, std::string& error, std::vec
                ReadOne read_one) {
     from.read_array(key, [&](const nlohmann::json& value, const std::string& path) {
         if (out.size() == kMostItems) {
-            return from.report(from.path_to(key), fmt::format("has more than {} entries", kMostItems));
+            return from.report(from.path_to(key),
+                               fmt::format("has more than {} entries", kMostItems));
         }
         StrictObject object(value, path, error);
         read_one(object, out.emplace_back());
@@ -102,7 +103,8 @@ void read_attachment(Reader reader, FabricFile::Attachment& attachment) {
     std::uint64_t region = 0;
     reader.object.read("region", region);
     if (region != 0) {
-        reader.refuse("region", fmt::format("is {}; only DC region 0 of a device is divided", region));
+        reader.refuse("region",
+                      fmt::format("is {}; only DC region 0 of a device is divided", region));
     }
 }
 
@@ -214,7 +216,8 @@ Result<FabricFile> read_fabric_file(const std::filesystem::path& path) {
                                 error ? std::strerror(error) : "no such file"));
     }
     if (length > kMostBytes) {
-        return fail(Code::invalid, fmt::format("fabric file {} is larger than 1 MiB", path.string()));
+        return fail(Code::invalid,
+                    fmt::format("fabric file {} is larger than 1 MiB", path.string()));
     }
     text.resize(length);
     return parse_fabric_file(text, path.string());

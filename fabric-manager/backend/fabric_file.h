@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// fmd.json for QEMU guests: the fabric as its operator (or `testbed up`) wrote it down. Read strictly: an unknown or
-// missing key is refused with its JSON path, so that a slip of the pen is never a silent default.
+// fmd.json for QEMU guests: the fabric as its operator (or `testbed up`) wrote it down. Read
+// strictly: an unknown or missing key is refused with its JSON path, so that a slip of the pen is
+// never a silent default.
 //   {"version":1,"backend":"qmp",
 //    "devices":[{"name":"mem0","serial":1,"size":1073741824,"block":2097152,"pool_file":"/…"}],
 //    "hosts":[{"name":"h1","socket":"/…","socket_uid":65534,"qmp":"/…",
@@ -8,13 +9,13 @@
 // (What the simulation reads is its own: backend/sim/config.h.)
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <sys/types.h>
 
 #include "core/fabric.h"
 #include "core/result.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/qmp/backend.h"
 
-#include <optional>
+#include <fmt/format.h>
 
 #include <boost/asio/post.hpp>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "backend/qmp/dc_commands.h"
 
@@ -22,7 +22,8 @@ struct QmpBackend::Host {
     std::string trouble;          // the last one told
 };
 
-// An AskPresence on its way: the answers so far, in order; the first that tells nothing spoils the whole.
+// An AskPresence on its way: the answers so far, in order; the first that tells nothing spoils the
+// whole.
 struct QmpBackend::Asking {
     OpId op;
     std::size_t count = 0;
@@ -62,12 +63,15 @@ QmpBackend::~QmpBackend() {
     scrubber_.join();
 }
 
-// ---- opening and observing -----------------------------------------------------------------------
+// ---- opening and observing
+// -----------------------------------------------------------------------
 
 Result<Fabric> QmpBackend::open() {
     if (!PoolFile::really_scrubs()) {
-        warn_("this build erases nothing between two owners (CXLPOOL_TEST_NO_SCRUB): it is good for one "
-              "test and nothing else");
+        warn_(
+            "this build erases nothing between two owners (CXLPOOL_TEST_NO_SCRUB): it is good for "
+            "one "
+            "test and nothing else");
     }
     for (const FabricFile::Device& device : file_.devices) {
         auto pool_file = PoolFile::open(device.pool_file, device.size);
@@ -83,9 +87,10 @@ Result<Fabric> QmpBackend::open() {
 
 void QmpBackend::expect(const HostName& host, const std::string& instance) {
     if (auto ok = watch_.expect(host, instance); !ok) {
-        warn_(fmt::format("{}: its last machine ({}) cannot be watched, so nobody knows when it is dead: "
-                          "{}",
-                          host.text, instance, ok.error().message));
+        warn_(fmt::format(
+            "{}: its last machine ({}) cannot be watched, so nobody knows when it is dead: "
+            "{}",
+            host.text, instance, ok.error().message));
     }
 }
 
@@ -130,7 +135,8 @@ void QmpBackend::complete(OpId op, Result<Answer> result) {
     observe(Completion{op, std::move(result)});
 }
 
-// ---- commands --------------------------------------------------------------------------------------
+// ---- commands
+// --------------------------------------------------------------------------------------
 
 void QmpBackend::start_command(const Command& command) {
     std::visit([&](const auto& body) { carry_out(command.op, body); }, command.body);
@@ -153,7 +159,8 @@ namespace {
 
 // Of an add or a release: what the device took, or why it did not.
 Result<Answer> taken(const std::string& where, const Result<QmpAnswer>& answer) {
-    if (!answer) return fail(answer.error().code, fmt::format("{}: {}", where, answer.error().message));
+    if (!answer)
+        return fail(answer.error().code, fmt::format("{}: {}", where, answer.error().message));
     if (answer->done) return Answer{};
     return fail(Code::fabric, fmt::format("{}: QEMU refused: {}", where, answer->refusal));
 }
@@ -168,9 +175,8 @@ void QmpBackend::carry_out(OpId op, const AddCapacity& add) {
     }
     hosts_.at(add.host)->client->execute(
         kAddCapacity, add_arguments(*path, add.extents),
-        [this, op, where = fmt::format("{} {}", add.host.text, add.device.text)](const auto& answer) {
-            complete(op, taken(where, answer));
-        });
+        [this, op, where = fmt::format("{} {}", add.host.text, add.device.text)](
+            const auto& answer) { complete(op, taken(where, answer)); });
 }
 
 void QmpBackend::carry_out(OpId op, const ReleaseCapacity& release) {
@@ -179,10 +185,11 @@ void QmpBackend::carry_out(OpId op, const ReleaseCapacity& release) {
     if (auto ok = check_group(fabric_.devices.at(release.device), release.extents); !ok) {
         return complete(op, std::unexpected(ok.error()));
     }
-    hosts_.at(release.host)->client->execute(
-        kReleaseCapacity, release_arguments(*path, release.extents),
-        [this, op, where = fmt::format("{} {}", release.host.text, release.device.text)](
-            const auto& answer) { complete(op, taken(where, answer)); });
+    hosts_.at(release.host)
+        ->client->execute(
+            kReleaseCapacity, release_arguments(*path, release.extents),
+            [this, op, where = fmt::format("{} {}", release.host.text, release.device.text)](
+                const auto& answer) { complete(op, taken(where, answer)); });
 }
 
 void QmpBackend::carry_out(OpId op, const AskPresence& ask) {
@@ -209,17 +216,19 @@ void QmpBackend::carry_out(OpId op, const AskPresence& ask) {
 
 Result<Presence> QmpBackend::presence_told(const std::string& where,
                                            const Result<QmpAnswer>& answer) const {
-    if (!answer) return fail(answer.error().code, fmt::format("{}: {}", where, answer.error().message));
+    if (!answer)
+        return fail(answer.error().code, fmt::format("{}: {}", where, answer.error().message));
     if (answer->done) {
         // What can never be: the question was taken for an offer. The host may accept it now.
-        warn_(fmt::format("{}: QEMU carried out the query by an impossible add as if it were an offer; "
-                          "this QEMU must not be used with cxlpool: power the host off",
-                          where));
+        warn_(fmt::format(
+            "{}: QEMU carried out the query by an impossible add as if it were an offer; "
+            "this QEMU must not be used with cxlpool: power the host off",
+            where));
         return Presence::pending;
     }
     if (const auto presence = presence_by_refusal(answer->refusal)) return *presence;
-    return fail(Code::fabric, fmt::format("{}: QEMU does not tell its state: {}", where,
-                                          answer->refusal));
+    return fail(Code::fabric,
+                fmt::format("{}: QEMU does not tell its state: {}", where, answer->refusal));
 }
 
 void QmpBackend::carry_out(OpId op, const Scrub& scrub) {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The backend for QEMU guests that share pool files: capacity over QMP, hosts as processes, scrubs in the
-// files. All on the one thread of the io_context, but for scrubs, which have a thread of their own.
+// The backend for QEMU guests that share pool files: capacity over QMP, hosts as processes, scrubs
+// in the files. All on the one thread of the io_context, but for scrubs, which have a thread of
+// their own.
 #pragma once
 
 #include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include "backend/backend.h"
 #include "backend/fabric_file.h"
@@ -25,7 +25,8 @@ class QmpBackend final : public Backend {
     using Warn = std::function<void(const std::string& sentence)>;
 
     // `warn` takes what an operator should see and no command can answer.
-    QmpBackend(boost::asio::io_context& io, FabricFile file, Warn warn, QmpClient::Limits limits = {});
+    QmpBackend(boost::asio::io_context& io, FabricFile file, Warn warn,
+               QmpClient::Limits limits = {});
     ~QmpBackend() override;  // waits for a scrub that is under way to stop
 
     Result<Fabric> open() override;

@@ -2,6 +2,7 @@
 #include "backend/qmp/dc_commands.h"
 
 #include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 namespace cxlpool {
@@ -23,8 +24,8 @@ json extents_json(const std::vector<Range>& extents) {
 
 Result<void> check_group(const DeviceSpec& device, const std::vector<Range>& extents) {
     if (extents.empty() || extents.size() > kMostExtents) {
-        return fail(Code::invalid, fmt::format("a group has 1 to {} extents, this one {}", kMostExtents,
-                                               extents.size()));
+        return fail(Code::invalid, fmt::format("a group has 1 to {} extents, this one {}",
+                                               kMostExtents, extents.size()));
     }
     RangeSet all;
     for (const Range& extent : extents) {
@@ -42,21 +43,13 @@ Result<void> check_group(const DeviceSpec& device, const std::vector<Range>& ext
 }
 
 json add_arguments(const std::string& path, const std::vector<Range>& extents) {
-    return {{"path", path},
-            {"host-id", 0},
-            {"selection-policy", "prescriptive"},
-            {"region", 0},
-            {"tag", ""},
-            {"extents", extents_json(extents)}};
+    return {{"path", path}, {"host-id", 0}, {"selection-policy", "prescriptive"},
+            {"region", 0},  {"tag", ""},    {"extents", extents_json(extents)}};
 }
 
 json release_arguments(const std::string& path, const std::vector<Range>& extents) {
-    return {{"path", path},
-            {"host-id", 0},
-            {"removal-policy", "prescriptive"},
-            {"region", 0},
-            {"tag", ""},
-            {"extents", extents_json(extents)}};
+    return {{"path", path}, {"host-id", 0}, {"removal-policy", "prescriptive"},
+            {"region", 0},  {"tag", ""},    {"extents", extents_json(extents)}};
 }
 
 json query_arguments(const std::string& path, const Range& range) {

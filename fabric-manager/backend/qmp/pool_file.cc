@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/qmp/pool_file.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <vector>
-
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "core/units.h"
 
@@ -25,8 +25,8 @@ constexpr Bytes kChunk = 1 * MiB;
 std::string holder_of(int fd) {
     struct stat status = {};
     if (::fstat(fd, &status) != 0) return {};
-    const std::string file = fmt::format("{:02x}:{:02x}:{}", major(status.st_dev),
-                                         minor(status.st_dev), status.st_ino);
+    const std::string file =
+        fmt::format("{:02x}:{:02x}:{}", major(status.st_dev), minor(status.st_dev), status.st_ino);
     std::ifstream locks("/proc/locks");  // "1: FLOCK  ADVISORY  WRITE 812 fe:00:1234 0 EOF"
     for (std::string line; std::getline(locks, line);) {
         std::istringstream fields(line);
@@ -62,10 +62,11 @@ Result<PoolFile> PoolFile::open(const std::string& path, Bytes size) {
             return fail(Code::fabric, fmt::format("pool file {} cannot be locked: {}", path,
                                                   std::strerror(error)));
         }
-        return fail(Code::conflict,
-                    fmt::format("pool file {} is in use by another fmd{}: two of them would give the "
-                                "same memory to two hosts; stop that one first",
-                                path, holder_of(file.fd_.get())));
+        return fail(
+            Code::conflict,
+            fmt::format("pool file {} is in use by another fmd{}: two of them would give the "
+                        "same memory to two hosts; stop that one first",
+                        path, holder_of(file.fd_.get())));
     }
     if (auto ok = file.identify(); !ok) return std::unexpected(ok.error());
     return file;
@@ -101,12 +102,14 @@ Result<void> PoolFile::identify() {
         return fail(Code::fabric, fmt::format("pool file {} cannot be examined: {}", path_,
                                               std::strerror(errno)));
     }
-    // Without it, a file made anew with an old inode number would pass for the one that was scrubbed.
+    // Without it, a file made anew with an old inode number would pass for the one that was
+    // scrubbed.
     if ((status.stx_mask & STATX_BTIME) == 0) {
-        return fail(Code::fabric,
-                    fmt::format("pool file {} is on a file system that keeps no birth times, by which "
-                                "a new file is told from an old one: put it on ext4, xfs or btrfs",
-                                path_));
+        return fail(
+            Code::fabric,
+            fmt::format("pool file {} is on a file system that keeps no birth times, by which "
+                        "a new file is told from an old one: put it on ext4, xfs or btrfs",
+                        path_));
     }
     identity_ = fmt::format("inode {} born {}.{:09}", status.stx_ino, status.stx_btime.tv_sec,
                             status.stx_btime.tv_nsec);
@@ -170,10 +173,11 @@ Result<Bytes> PoolFile::read_back(const Range& range, const std::atomic<bool>& s
             const auto bad = std::find_if(buffer.begin(), buffer.begin() + got,
                                           [](char byte) { return byte != 0; });
             const Bytes dpa = at + static_cast<Bytes>(bad - buffer.begin());
-            return fail(Code::fabric,
-                        fmt::format("pool file {}: DPA {} reads {:#04x} after {} was erased: some host "
-                                    "still writes there",
-                                    path_, dpa, static_cast<unsigned char>(*bad), describe(range)));
+            return fail(
+                Code::fabric,
+                fmt::format("pool file {}: DPA {} reads {:#04x} after {} was erased: some host "
+                            "still writes there",
+                            path_, dpa, static_cast<unsigned char>(*bad), describe(range)));
         }
         at += static_cast<Bytes>(got);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory of one device: a file that the QEMU of every attached host maps shared. Open here, it is
-// locked against a second fmd, private, of the exact size, and known by an identity that no other file of
-// the same name has.
+// The memory of one device: a file that the QEMU of every attached host maps shared. Open here, it
+// is locked against a second fmd, private, of the exact size, and known by an identity that no
+// other file of the same name has.
 #pragma once
 
 #include <atomic>
@@ -20,9 +20,9 @@ class PoolFile {
     // "inode 1234 born 1795334400.123456789"
     const std::string& identity() const { return identity_; }
 
-    // Erases the range, flushes it, and reads every byte of it back; returns how many. What it changes is
-    // what every host's mapping shows. Blocks; may run on another thread. Ends with an error soon after
-    // `stop` is set.
+    // Erases the range, flushes it, and reads every byte of it back; returns how many. What it
+    // changes is what every host's mapping shows. Blocks; may run on another thread. Ends with an
+    // error soon after `stop` is set.
     Result<Bytes> scrub(const Range& range, const std::atomic<bool>& stop) const;
 
     // False in a build whose scrub() only says it did (CXLPOOL_TEST_NO_SCRUB).

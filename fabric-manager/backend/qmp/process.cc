@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/qmp/process.h"
 
+#include <fmt/format.h>
+#include <poll.h>
+
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -10,9 +13,9 @@
 #include <iterator>
 #include <sstream>
 
-#include <fmt/format.h>
-#include <poll.h>
+extern "C" {  // glibc 2.36 forgot to say so itself
 #include <sys/pidfd.h>
+}
 
 namespace cxlpool {
 namespace {
@@ -24,8 +27,8 @@ std::string boot_id() {
     return id.substr(0, 8);
 }
 
-// In clock ticks since the kernel's boot: field 22 of /proc/PID/stat. The name before it may hold spaces
-// and brackets, so fields are counted from the last ')'.
+// In clock ticks since the kernel's boot: field 22 of /proc/PID/stat. The name before it may hold
+// spaces and brackets, so fields are counted from the last ')'.
 std::optional<std::uint64_t> start_time(pid_t pid) {
     std::ifstream in(fmt::format("/proc/{}/stat", pid));
     const std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -71,8 +74,8 @@ std::optional<Parsed> parse(const std::string& instance) {
 }  // namespace
 
 Result<Process> process_of(pid_t pid) {
-    // The pidfd first: what is read of /proc afterwards is of this process or of none, unless it died in
-    // between, which the caller sees by the pidfd.
+    // The pidfd first: what is read of /proc afterwards is of this process or of none, unless it
+    // died in between, which the caller sees by the pidfd.
     UniqueFd pidfd(::pidfd_open(pid, 0));
     if (!pidfd) {
         return fail(Code::fabric,
@@ -80,10 +83,11 @@ Result<Process> process_of(pid_t pid) {
     }
     const auto start = start_time(pid);
     if (!start) {
-        return fail(Code::fabric,
-                    fmt::format("process {} cannot be told from others: /proc/{}/stat is not readable "
-                                "(is /proc mounted with hidepid?)",
-                                pid, pid));
+        return fail(
+            Code::fabric,
+            fmt::format("process {} cannot be told from others: /proc/{}/stat is not readable "
+                        "(is /proc mounted with hidepid?)",
+                        pid, pid));
     }
     return Process{instance_text(pid, *start), std::move(pidfd)};
 }
@@ -91,8 +95,9 @@ Result<Process> process_of(pid_t pid) {
 Result<std::optional<Process>> find_process(const std::string& instance) {
     const auto parsed = parse(instance);
     if (!parsed) {
-        return fail(Code::fabric,
-                    fmt::format("'{}' is not the name of a QEMU process of this machine", instance));
+        return fail(
+            Code::fabric,
+            fmt::format("'{}' is not the name of a QEMU process of this machine", instance));
     }
     if (parsed->boot != boot_id()) return std::nullopt;  // ended with its kernel
     UniqueFd pidfd(::pidfd_open(parsed->pid, 0));
@@ -119,8 +124,8 @@ Result<void> kill_process(int pidfd, const std::string& instance) {
         return {};
     }
     return fail(errno == EPERM ? Code::denied : Code::fabric,
-                fmt::format("process {} cannot be killed: {}", instance.substr(0, instance.find(':')),
-                            std::strerror(errno)));
+                fmt::format("process {} cannot be killed: {}",
+                            instance.substr(0, instance.find(':')), std::strerror(errno)));
 }
 
 }  // namespace cxlpool

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watches the processes of hosts and tells the end of each, once. Belongs to the thread of the io_context;
-// must live as long as that runs or be destroyed first.
+// Watches the processes of hosts and tells the end of each, once. Belongs to the thread of the
+// io_context; must live as long as that runs or be destroyed first.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
-
-#include <boost/asio/any_io_executor.hpp>
 
 #include "backend/qmp/process.h"
 #include "core/ids.h"
@@ -28,8 +27,8 @@ class ProcessWatch {
     // Again for an instance that is watched already: no effect.
     void add(const HostName& host, Process process);
 
-    // For an instance known by name alone: its death is told at once when it is dead already. An error
-    // when nobody can tell; nothing is watched then.
+    // For an instance known by name alone: its death is told at once when it is dead already. An
+    // error when nobody can tell; nothing is watched then.
     Result<void> expect(const HostName& host, const std::string& instance);
 
     // SIGKILL to exactly that instance. Its death is told when it is seen.

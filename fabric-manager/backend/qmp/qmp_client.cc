@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/qmp/qmp_client.h"
 
-#include <algorithm>
-#include <utility>
+#include <fmt/format.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <sys/socket.h>
+#include <utility>
 
 namespace cxlpool {
 
@@ -25,7 +25,8 @@ std::string text_of(const json& message) {
 
 const std::string* string_at(const json& object, const char* key) {
     const auto found = object.find(key);
-    return found != object.end() && found->is_string() ? found->get_ptr<const std::string*>() : nullptr;
+    return found != object.end() && found->is_string() ? found->get_ptr<const std::string*>()
+                                                       : nullptr;
 }
 
 }  // namespace
@@ -67,7 +68,8 @@ void QmpClient::execute(const std::string& command, const json& arguments, Done 
     send_next();
 }
 
-// ---- the connection ------------------------------------------------------------------------------
+// ---- the connection
+// ------------------------------------------------------------------------------
 
 void QmpClient::connect() {
     if (stopped_) return;
@@ -76,9 +78,10 @@ void QmpClient::connect() {
     socket_ = asio::local::stream_protocol::socket(io_);
     input_.clear();
     arm(limits_.handshake, "does not greet (is another program connected to it?)");
-    socket_.async_connect(path_, [self = shared_from_this(), mine = connection_](const Error& error) {
-        if (mine == self->connection_) self->on_connected(error);
-    });
+    socket_.async_connect(path_,
+                          [self = shared_from_this(), mine = connection_](const Error& error) {
+                              if (mine == self->connection_) self->on_connected(error);
+                          });
 }
 
 void QmpClient::on_connected(const Error& error) {
@@ -87,8 +90,8 @@ void QmpClient::on_connected(const Error& error) {
                             error == boost::system::errc::no_such_file_or_directory;
         return lose(error.message(), nobody ? Silence::nobody_listens : Silence::no_answer);
     }
-    // The process that listens there, told by the kernel. Asked before QEMU says a word: what it says
-    // later proves that it was alive all the time, so that the pid is its own.
+    // The process that listens there, told by the kernel. Asked before QEMU says a word: what it
+    // says later proves that it was alive all the time, so that the pid is its own.
     ucred peer{};
     socklen_t length = sizeof peer;
     if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ||
@@ -153,8 +156,8 @@ void QmpClient::on_answer(const json& message) {
     const auto id = message.find("id");
     // An error without an id is about a text that QEMU could not even parse: ours, or it is broken.
     if (!sent_ || id == message.end() || *id != requests_.front().id) {
-        return lose(fmt::format("answered what was not asked{}{}", answer.refusal.empty() ? "" : ": ",
-                                answer.refusal));
+        return lose(fmt::format("answered what was not asked{}{}",
+                                answer.refusal.empty() ? "" : ": ", answer.refusal));
     }
     timer_.cancel();
     sent_ = false;
@@ -177,18 +180,19 @@ void QmpClient::send_next() {
 
 void QmpClient::write(std::string text) {
     output_ = std::move(text);
-    asio::async_write(socket_, asio::buffer(output_),
-                      [self = shared_from_this(), mine = connection_](const Error& error, std::size_t) {
-                          if (error && mine == self->connection_) self->lose(error.message());
-                      });
+    asio::async_write(
+        socket_, asio::buffer(output_),
+        [self = shared_from_this(), mine = connection_](const Error& error, std::size_t) {
+            if (error && mine == self->connection_) self->lose(error.message());
+        });
 }
 
 void QmpClient::arm(std::chrono::milliseconds limit, std::string why) {
     timer_.expires_after(limit);
-    timer_.async_wait([self = shared_from_this(), mine = connection_,
-                       why = std::move(why)](const Error& error) {
-        if (!error && mine == self->connection_) self->lose(why);
-    });
+    timer_.async_wait(
+        [self = shared_from_this(), mine = connection_, why = std::move(why)](const Error& error) {
+            if (!error && mine == self->connection_) self->lose(why);
+        });
 }
 
 void QmpClient::lose(const std::string& why, Silence silence) {

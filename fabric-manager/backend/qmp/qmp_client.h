@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection to one QMP socket of QEMU, made again whenever it is lost. Commands are sent one at a
-// time, in order; the next waits for the answer of the last. QEMU serves one client a socket and drops what
-// a lost one left unread before it greets the next, so order holds over reconnects as well: what an answer
-// shows is later than every command before it.
-// A connection that does not answer in time is given up with all that waits for it: whether its commands
-// took effect is then unknown.
+// One connection to one QMP socket of QEMU, made again whenever it is lost. Commands are sent one
+// at a time, in order; the next waits for the answer of the last. QEMU serves one client a socket
+// and drops what a lost one left unread before it greets the next, so order holds over reconnects
+// as well: what an answer shows is later than every command before it. A connection that does not
+// answer in time is given up with all that waits for it: whether its commands took effect is then
+// unknown.
 #pragma once
 
+#include <sys/types.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <nlohmann/json_fwd.hpp>
-#include <sys/types.h>
+#include <string>
 
 #include "core/command.h"
 #include "core/result.h"
@@ -45,7 +45,7 @@ class QmpClient : public std::enable_shared_from_this<QmpClient> {
     struct Handlers {
         // Connected to this process, nothing said yet; an error gives the connection up.
         std::function<Result<void>(pid_t)> connected;
-        std::function<void()> ready;  // commands will be answered
+        std::function<void()> ready;                                // commands will be answered
         std::function<void(const std::string& why, Silence)> lost;  // also after each failed try
         std::function<void(const std::string& name)> event;
     };

@@ -2,9 +2,9 @@
 // A file descriptor that is closed with its owner.
 #pragma once
 
-#include <utility>
-
 #include <unistd.h>
+
+#include <utility>
 
 namespace cxlpool {
 
