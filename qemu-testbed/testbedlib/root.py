@@ -233,6 +233,8 @@ def _build(root: Path, lock_fd: int) -> None:
     if not shutil.which("mmdebstrap"):
         raise Fault("mmdebstrap is not installed, which builds the testbed's root: "
                         "run `apt-get install mmdebstrap`")
+    if os.geteuid() != 0:
+        _refuse_unprivileged()
     free = shutil.disk_usage(root.parent).free
     if free < 3 << 30:
         raise Fault(f"{root.parent} has {free >> 20} MiB free and a root needs 3072 MiB while "
@@ -263,9 +265,8 @@ def _build(root: Path, lock_fd: int) -> None:
           f"QEMU {_dotted(qemu_version(root))}", file=sys.stderr)
 
 
-def _build_unprivileged(mirror, partial, log, lock_fd, began) -> str:
-    """Without root: mmdebstrap works in a user namespace and writes a tar, unpacked as the
-    caller's own files. (A tree with subordinate owners could not be removed by its owner.)"""
+def _refuse_unprivileged() -> None:
+    """What mmdebstrap needs in order to work in a user namespace."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -273,10 +274,16 @@ def _build_unprivileged(mirror, partial, log, lock_fd, began) -> str:
     for file in ("/etc/subuid", "/etc/subgid"):
         lines = Path(file).read_text().splitlines() if os.path.exists(file) else []
         if not any(line.split(":")[0] in (user, str(os.getuid())) for line in lines):
-            return (f"{user} has no range in {file}, which building without root needs: run once as "
-                    f"root `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`")
+            raise Fault(f"{user} has no range in {file}, which building without root needs: run once as "
+                        f"root `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`")
     if not shutil.which("newuidmap"):
-        return "newuidmap is not installed: run `apt-get install uidmap`"
+        raise Fault("newuidmap is not installed, which building without root needs: run "
+                    "`apt-get install uidmap`")
+
+
+def _build_unprivileged(mirror, partial, log, lock_fd, began) -> str:
+    """Without root: mmdebstrap works in a user namespace and writes a tar, unpacked as the
+    caller's own files. (A tree with subordinate owners could not be removed by its owner.)"""
     partial.mkdir()
     tar = subprocess.Popen(["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C",
                             str(partial)], stdin=subprocess.PIPE, pass_fds=(lock_fd,))
