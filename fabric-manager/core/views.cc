@@ -211,9 +211,10 @@ GrantView Manager::Impl::view(const Grant& grant) const {
             }
         v.seen.push_back(std::move(seen));
     }
-    std::vector<TimedRecord> dates = grant.timeline;
-    if (const auto more = marks.find(grant.id); more != marks.end())
-        dates.insert(dates.end(), more->second.begin(), more->second.end());
+    // Marks first: what a report showed comes before what was decided by it in the same step.
+    std::vector<TimedRecord> dates;
+    if (const auto more = marks.find(grant.id); more != marks.end()) dates = more->second;
+    dates.insert(dates.end(), grant.timeline.begin(), grant.timeline.end());
     std::ranges::stable_sort(dates, {}, &TimedRecord::time_us);
     for (const TimedRecord& date : dates) {
         const double ms = static_cast<double>(date.time_us - grant.created_us) / 1000;
