@@ -502,14 +502,13 @@ static bool serve(void)
 
     poll(p, 5, until_deadline());
     enforce_deadline();
-    if (p[0].revents & POLLIN) {
-        ssize_t n = read(port, data, sizeof(data));
+    ssize_t n = p[0].revents & POLLIN ? read(port, data, sizeof(data)) : 0;
 
-        if (n > 0 && !receive(data, n))
-            return false;
-    } else if (p[0].revents & (POLLHUP | POLLERR)) {
+    if (n > 0 && !receive(data, n))
+        return false;
+    /* A port that nobody listens to is always readable, with nothing to read. */
+    if (n <= 0 && p[0].revents & (POLLHUP | POLLERR))
         return s.pid && still_there();
-    }
     if (!s.pid)
         return true;
     if ((p[2].revents && !forward(&s.out, 'O', false)) ||
