@@ -38,7 +38,8 @@ Result<std::unique_ptr<Store>> open_store(const std::string& path) {
 Result<std::vector<UnixListener>> listen_for_hosts(const Rack& rack) {
     std::vector<UnixListener> listeners;
     for (const HostSocket& host : rack.sockets) {
-        auto listener = UnixListener::listen(host.path, {.mode = 0600, .owner = host.uid, .group = {}});
+        auto listener =
+            UnixListener::listen(host.path, {.mode = 0600, .owner = host.uid, .group = {}});
         if (!listener) return std::unexpected(listener.error());
         listeners.push_back(std::move(*listener));
     }
@@ -60,10 +61,10 @@ int run(const Config& config) {
     const auto fabric = rack->backend->open();
     if (!fabric) return refuse(fabric.error());
     if (fabric->devices.empty() || fabric->hosts.empty())
-        return refuse({Code::invalid, fmt::format("{} names {} devices and {} hosts: there must be one of "
-                                                  "each at least",
-                                                  rack->name, fabric->devices.size(),
-                                                  fabric->hosts.size())});
+        return refuse(
+            {Code::invalid, fmt::format("{} names {} devices and {} hosts: there must be one of "
+                                        "each at least",
+                                        rack->name, fabric->devices.size(), fabric->hosts.size())});
     const auto store = open_store(config.state);
     if (!store) return refuse(store.error());
     Engine engine(Manager(*fabric, config.limits), **store, *rack->backend, Loop::now, pause);
@@ -85,15 +86,17 @@ int run(const Config& config) {
     rack->connect(engine);
     if (const auto started = engine.start(); !started) return refuse(started.error());
 
-    Loop loop(io, engine, pause, {rack->name, config.backend, {}, {.connections = 16}, rack->driven});
+    Loop loop(io, engine, pause,
+              {rack->name, config.backend, {}, {.connections = 16}, rack->driven});
     loop.serve_api(*api_listener);
     for (std::size_t i = 0; i < host_listeners->size(); ++i)
         loop.serve_host(rack->sockets[i].host, (*host_listeners)[i]);
 
-    log(LogLevel::info, fmt::format("ready: state {} ({} records), backend {}, {} devices, {} hosts, "
-                                    "socket {}",
-                                    config.state, engine.records(), config.backend,
-                                    fabric->devices.size(), fabric->hosts.size(), config.socket));
+    log(LogLevel::info,
+        fmt::format("ready: state {} ({} records), backend {}, {} devices, {} hosts, "
+                    "socket {}",
+                    config.state, engine.records(), config.backend, fabric->devices.size(),
+                    fabric->hosts.size(), config.socket));
     notify_systemd("READY=1");
     const auto outcome = loop.run();
     notify_systemd("STOPPING=1");

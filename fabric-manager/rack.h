@@ -30,12 +30,12 @@ using DesiredOf = std::function<Desired(const HostName&)>;
 struct Rack {
     std::string name;  // for people
     std::unique_ptr<Backend> backend;
-    std::vector<HostSocket> sockets;            // none with sim: its agents are simulated
-    std::optional<DrivenBackend> driven;        // sim lives on the loop's time
+    std::vector<HostSocket> sockets;             // none with sim: its agents are simulated
+    std::optional<DrivenBackend> driven;         // sim lives on the loop's time
     std::function<void(DesiredOf)> set_desired;  // what sim's agents ask for; empty with others
 
-    // From now on the engine hears the backend. After Engine::replay(), since the journal tells which
-    // machines are to be looked for.
+    // From now on the engine hears the backend. After Engine::replay(), since the journal tells
+    // which machines are to be looked for.
     void connect(Engine& engine);
 };
 

@@ -11,7 +11,9 @@
 namespace cxlpool::fmctl {
 namespace {
 
-std::unexpected<Error> usage(std::string message) { return fail(Code::invalid, std::move(message)); }
+std::unexpected<Error> usage(std::string message) {
+    return fail(Code::invalid, std::move(message));
+}
 
 std::string did_you_mean(std::string_view typed, const std::vector<std::string_view>& words) {
     const auto near = nearest(typed, words);
@@ -73,8 +75,8 @@ class Parser {
         std::vector<std::string_view> nouns;
         for (const Verb& verb : verbs_) nouns.push_back(verb.noun);
         if (std::ranges::find(nouns, word) == nouns.end())
-            return usage(
-                fmt::format("{} is no command of fmctl{}", printable(word), did_you_mean(word, nouns)));
+            return usage(fmt::format("{} is no command of fmctl{}", printable(word),
+                                     did_you_mean(word, nouns)));
         noun_ = word;
         const auto alone = std::ranges::find_if(
             verbs_, [&](const Verb& verb) { return verb.noun == word && verb.verb.empty(); });
@@ -154,7 +156,8 @@ class Parser {
     }
 
     static std::string title(const Verb& verb) {
-        return verb.verb.empty() ? std::string(verb.noun) : fmt::format("{} {}", verb.noun, verb.verb);
+        return verb.verb.empty() ? std::string(verb.noun)
+                                 : fmt::format("{} {}", verb.noun, verb.verb);
     }
 
     const std::vector<Verb>& verbs_;
@@ -168,8 +171,10 @@ class Parser {
 
 std::string line(const Option& option) {
     std::string name(option.name);
-    if (option.takes == Takes::maybe_value) name += fmt::format("[={}]", option.value);
-    else if (option.takes != Takes::nothing) name += fmt::format(" {}", option.value);
+    if (option.takes == Takes::maybe_value)
+        name += fmt::format("[={}]", option.value);
+    else if (option.takes != Takes::nothing)
+        name += fmt::format(" {}", option.value);
     return fmt::format("  {:<20} {}\n", name, option.help);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line of fmctl: `fmctl [options] NOUN VERB [NAME] [options]`, checked against a table of
-// verbs (main.cc). Pure. Every mistake is one sentence; a misspelt word is answered with the nearest one.
+// The command line of fmctl: `fmctl [options] NOUN VERB [NAME] [options]`, checked against a table
+// of verbs (main.cc). Pure. Every mistake is one sentence; a misspelt word is answered with the
+// nearest one.
 #pragma once
 
 #include <map>
@@ -14,10 +15,10 @@
 namespace cxlpool::fmctl {
 
 enum class Takes {
-    nothing,       // --json
-    value,         // --size 256M or --size=256M
-    values,        // the same, any number of times
-    maybe_value,   // --wait or --wait=60; never the next word
+    nothing,      // --json
+    value,        // --size 256M or --size=256M
+    values,       // the same, any number of times
+    maybe_value,  // --wait or --wait=60; never the next word
 };
 
 struct Option {

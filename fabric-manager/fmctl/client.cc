@@ -32,7 +32,7 @@ void set_patience(int fd, int seconds) {
 
 // Who may use the socket, for the sentence on a denied one.
 std::string owner_group(const std::string& path) {
-    struct stat found{};
+    struct stat found {};
     if (::stat(path.c_str(), &found) != 0) return "";
     if (const struct group* group = ::getgrgid(found.st_gid)) return group->gr_name;
     return std::to_string(found.st_gid);
@@ -45,9 +45,10 @@ Error cannot_connect(const std::string& path, int error) {
             return {Code::denied, fmt::format("no permission to reach {}: a folder on the way is "
                                               "closed to you",
                                               path)};
-        return {Code::denied, fmt::format("no permission to talk to fmd at {}: its socket belongs to "
-                                          "the group {}; join it, or use sudo",
-                                          path, group)};
+        return {Code::denied,
+                fmt::format("no permission to talk to fmd at {}: its socket belongs to "
+                            "the group {}; join it, or use sudo",
+                            path, group)};
     }
     if (error == ENOENT)
         return {Code::fabric, fmt::format("fmd is not running: there is no {}; start fmd, or name "
@@ -55,8 +56,7 @@ Error cannot_connect(const std::string& path, int error) {
                                           path)};
     if (error == ECONNREFUSED)
         return {Code::fabric, fmt::format("fmd is not running: nobody answers at {}", path)};
-    if (error == ENOTSOCK)
-        return {Code::invalid, fmt::format("{} is not a socket", path)};
+    if (error == ENOTSOCK) return {Code::invalid, fmt::format("{} is not a socket", path)};
     if (error == EAGAIN)
         return {Code::timeout, fmt::format("fmd at {} takes no connection: it is stopped or "
                                            "overloaded",
@@ -131,7 +131,8 @@ Result<std::string> Client::call(const std::string& method, const std::string& t
     if (!answer) return std::unexpected(sent ? answer.error() : sent.error());
     if (answer->status >= 200 && answer->status < 300) return std::move(answer->body);
     if (auto error = wire::decode_error(answer->body); error) return std::unexpected(*error);
-    return fail(Code::fabric, fmt::format("fmd answered with HTTP {} and no reason", answer->status));
+    return fail(Code::fabric,
+                fmt::format("fmd answered with HTTP {} and no reason", answer->status));
 }
 
 Result<void> Client::connect() {
@@ -139,8 +140,9 @@ Result<void> Client::connect() {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path_.empty() || path_.size() >= sizeof address.sun_path)
-        return fail(Code::invalid, fmt::format("the socket path has {} bytes; the kernel takes 1 to {}",
-                                               path_.size(), sizeof address.sun_path - 1));
+        return fail(Code::invalid,
+                    fmt::format("the socket path has {} bytes; the kernel takes 1 to {}",
+                                path_.size(), sizeof address.sun_path - 1));
     std::memcpy(address.sun_path, path_.c_str(), path_.size() + 1);
     fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     set_patience(fd_, connect_patience_s);
@@ -158,12 +160,14 @@ Error Client::lost(const std::string& what) {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
     if (error == EAGAIN)
-        return {Code::timeout, fmt::format("fmd at {} does not answer: it is stopped or overloaded; "
-                                           "what was asked may still happen",
-                                           path_)};
-    return {Code::fabric, fmt::format("fmd at {} went away {}; what was asked may have happened: look "
-                                      "with fmctl grant list",
-                                      path_, what)};
+        return {Code::timeout,
+                fmt::format("fmd at {} does not answer: it is stopped or overloaded; "
+                            "what was asked may still happen",
+                            path_)};
+    return {Code::fabric,
+            fmt::format("fmd at {} went away {}; what was asked may have happened: look "
+                        "with fmctl grant list",
+                        path_, what)};
 }
 
 Result<void> Client::send(const std::string& text) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One blocking HTTP connection to fmd's Unix socket, opened when first needed and kept. Speaks as much
-// HTTP/1.1 as fmd answers with: a status line, headers, Content-Length.
+// One blocking HTTP connection to fmd's Unix socket, opened when first needed and kept. Speaks as
+// much HTTP/1.1 as fmd answers with: a status line, headers, Content-Length.
 #pragma once
 
 #include <string>
@@ -21,8 +21,8 @@ class Client {
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
-    // What fmd answered with 2xx, or its sentence as an Error; also an Error, with a sentence on what
-    // to do, when fmd cannot be reached. `patience_s`: how long the answer may take.
+    // What fmd answered with 2xx, or its sentence as an Error; also an Error, with a sentence on
+    // what to do, when fmd cannot be reached. `patience_s`: how long the answer may take.
     Result<std::string> get(const std::string& target, int patience_s = 30);
     Result<std::string> post(const std::string& target, const std::string& body);
     Result<std::string> remove(const std::string& target);

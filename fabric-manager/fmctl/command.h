@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of fmctl: what a verb has in its hands, and how it ends. One file per noun carries verbs out.
+// One run of fmctl: what a verb has in its hands, and how it ends. One file per noun carries verbs
+// out.
 #pragma once
 
 #include <string>
@@ -29,10 +30,10 @@ class Command {
     bool dry_run() const { return args.has("--dry-run"); }
 };
 
-void print(const std::string& text);                 // to stdout
-int say(const Error& error);                         // to stderr; the exit code of its kind
-int say_usage(const std::string& sentence);          // to stderr; 2
-void print_json(const std::string& text);            // what fmd said, indented
+void print(const std::string& text);         // to stdout
+int say(const Error& error);                 // to stderr; the exit code of its kind
+int say_usage(const std::string& sentence);  // to stderr; 2
+void print_json(const std::string& text);    // what fmd said, indented
 
 // Asks, decodes, and prints as JSON or as `render` says.
 template <class T, class Render>
@@ -45,8 +46,9 @@ int show(Command& command, const std::string& target, Result<T> (*decode)(std::s
         return exit_ok;
     }
     const auto value = decode(*text);
-    if (!value) return say({Code::fabric, "fmd said what fmctl does not understand: " +
-                                              value.error().message});
+    if (!value)
+        return say(
+            {Code::fabric, "fmd said what fmctl does not understand: " + value.error().message});
     print(render(*value));
     return exit_ok;
 }

@@ -19,7 +19,8 @@ Result<std::uint64_t> parse_limit(const std::string& text) {
     const char* last = text.data() + text.size();
     const auto [end, problem] = std::from_chars(text.data(), last, value);
     if (problem == std::errc() && end == last && value >= 1 && value <= most_events) return value;
-    return fail(Code::invalid, fmt::format("--limit {} is not a number from 1 to {}", text, most_events));
+    return fail(Code::invalid,
+                fmt::format("--limit {} is not a number from 1 to {}", text, most_events));
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int create_patience_s = 60;
 constexpr int release_patience_s = 300;  // fmd calls a release stuck after as long
+constexpr const char* interrupted_early =
+    "stopped before fmd answered; what was asked may have happened: look with fmctl grant list";
 
 // The command line → what is asked for. Whether the pool can give it is fmd's to say.
 Result<CreateGrant> read_create(const Command& command) {
@@ -84,9 +86,8 @@ int tell_created(const Command& command, const Waited& waited, int seconds) {
                                                   "released: fmctl grant release {}",
                                                   name, grant.reason, name)});
         case stuck:
-            return say({Code::timeout,
-                        fmt::format("{} is stuck: {}; the claim stays; {}", name, grant.reason,
-                                    release)});
+            return say({Code::timeout, fmt::format("{} is stuck: {}; the claim stays; {}", name,
+                                                   grant.reason, release)});
         case draining:
         case scrubbing:
         case gone:
@@ -109,9 +110,8 @@ int tell_released(const Command& command, const Waited& waited, int seconds) {
         return exit_ok;
     }
     if (!grant.reason.empty())
-        return say({Code::timeout,
-                    fmt::format("{} is {}: {}; the release goes on", grant.name.text,
-                                name_of(grant.state), grant.reason)});
+        return say({Code::timeout, fmt::format("{} is {}: {}; the release goes on", grant.name.text,
+                                               name_of(grant.state), grant.reason)});
     return say({Code::timeout, fmt::format("{} {} after {} s; the release goes on", grant.name.text,
                                            still_pending(grant), seconds)});
 }
@@ -124,6 +124,7 @@ int grant_create(Command& command) {
     const auto seconds = patience(command.args, create_patience_s);
     if (!seconds) return say_usage(seconds.error().message);
 
+    on_interrupt_say(interrupted_early);
     const auto text = command.client.post("/v1/grants", wire::encode(*create));
     if (!text) return say(text.error());
     if (command.dry_run()) return show_plan(command, *text);
@@ -138,8 +139,8 @@ int grant_create(Command& command) {
                  fmt::format("the claim stays; give it back with: fmctl grant release {}",
                              grant->name.text));
     if (!waited)
-        return say({waited.error().code,
-                    fmt::format("{}; the claim {} stays", waited.error().message, grant->name.text)});
+        return say({waited.error().code, fmt::format("{}; the claim {} stays",
+                                                     waited.error().message, grant->name.text)});
     return tell_created(command, *waited, *seconds);
 }
 
@@ -159,6 +160,7 @@ int grant_release(Command& command) {
     const auto seconds = patience(command.args, release_patience_s);
     if (!seconds) return say_usage(seconds.error().message);
 
+    on_interrupt_say(interrupted_early);
     const auto text = command.client.remove(*path + (command.dry_run() ? "?dry_run=1" : ""));
     if (!text) return say(text.error());
     if (command.dry_run()) return show_plan(command, *text);

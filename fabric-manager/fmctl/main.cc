@@ -21,15 +21,27 @@ const std::vector<Option>& global_options() {
 }
 
 const std::vector<Verb>& all_verbs() {
-    static const Option dry_run{"--dry-run", Takes::nothing, "", "say what would be done, and do nothing"};
+    static const Option dry_run{"--dry-run", Takes::nothing, "",
+                                "say what would be done, and do nothing"};
     static const std::vector<Verb> verbs{
-        {"fabric", "show", "", "devices: size, granted, free, hosts",
-         {{"--watch", Takes::nothing, "", "print again whenever something changes"}}, fabric_show},
+        {"fabric",
+         "show",
+         "",
+         "devices: size, granted, free, hosts",
+         {{"--watch", Takes::nothing, "", "print again whenever something changes"}},
+         fabric_show},
         {"host", "list", "", "hosts: state, granted, used, pressure, memory block", {}, host_list},
         {"host", "show", "NAME", "one host", {}, host_show},
-        {"host", "fence", "NAME", "end the host's machine for good, so that it reaches no memory",
-         {dry_run}, host_fence},
-        {"grant", "create", "", "give memory to one host, or to several that share it",
+        {"host",
+         "fence",
+         "NAME",
+         "end the host's machine for good, so that it reaches no memory",
+         {dry_run},
+         host_fence},
+        {"grant",
+         "create",
+         "",
+         "give memory to one host, or to several that share it",
          {{"--host", Takes::values, "HOST", "to whom; more than once: they share it"},
           {"--size", Takes::value, "SIZE", "how much: 256M, 4G"},
           {"--name", Takes::value, "NAME", "a name; else the first free of g1, g2, ..."},
@@ -38,17 +50,31 @@ const std::vector<Verb>& all_verbs() {
           dry_run},
          grant_create},
         {"grant", "list", "", "all grants", {}, grant_list},
-        {"grant", "show", "NAME", "one grant: where it is, what it waits for, its timeline", {},
+        {"grant",
+         "show",
+         "NAME",
+         "one grant: where it is, what it waits for, its timeline",
+         {},
          grant_show},
-        {"grant", "release", "NAME", "give a grant back",
+        {"grant",
+         "release",
+         "NAME",
+         "give a grant back",
          {{"--wait", Takes::maybe_value, "SECONDS", "until it is erased and free (at most 300 s)"},
           dry_run},
          grant_release},
-        {"event", "list", "", "what happened",
+        {"event",
+         "list",
+         "",
+         "what happened",
          {{"--follow", Takes::nothing, "", "go on printing what happens"},
           {"--limit", Takes::value, "N", "the last N (default 100)"}},
          event_list},
-        {"doctor", "", "", "compare journal, devices, drivers and nodes; exit 1 on any difference", {},
+        {"doctor",
+         "",
+         "",
+         "compare journal, devices, drivers and nodes; exit 1 on any difference",
+         {},
          doctor}};
     return verbs;
 }
@@ -67,7 +93,8 @@ int run(const std::vector<std::string>& words) {
         return exit_ok;
     }
     if (args->has("--help")) {
-        print(args->verb ? help(*args->verb, global_options()) : help(all_verbs(), global_options()));
+        print(args->verb ? help(*args->verb, global_options())
+                         : help(all_verbs(), global_options()));
         return exit_ok;
     }
     const Run carry_out = args->verb->run;

@@ -109,9 +109,9 @@ std::string local_time(std::int64_t time_us) {
 }
 
 std::string line(const GrantView& grant) {
-    std::string out = fmt::format("{}  {}  {}  {}  {}", printable(grant.name.text), state_of(grant),
-                                  describe_size(grant.size), where_seen(grant),
-                                  extents(grant.extents));
+    std::string out =
+        fmt::format("{}  {}  {}  {}  {}", printable(grant.name.text), state_of(grant),
+                    describe_size(grant.size), where_seen(grant), extents(grant.extents));
     if (grant.latency_ms) out += "  " + milliseconds(*grant.latency_ms);
     return out;
 }
@@ -140,15 +140,16 @@ std::string describe_grant(const GrantView& grant) {
 }
 
 std::string describe_host(const HostView& host) {
-    return fields({{"host", printable(host.name.text)},
-                   {"state", or_dash(host.state_text)},
-                   {"granted", describe_size(host.granted)},
-                   {"used", if_known(host.used, describe_size)},
-                   {"pressure", if_known(host.pressure, [](double p) { return fmt::format("{:.1f}", p); })},
-                   {"memory block", if_known(host.memory_block, describe_size)},
-                   {"last seen", if_known(host.last_seen_ms, ago)},
-                   {"boot", or_dash(host.boot)},
-                   {"driver", or_dash(host.driver)}});
+    return fields(
+        {{"host", printable(host.name.text)},
+         {"state", or_dash(host.state_text)},
+         {"granted", describe_size(host.granted)},
+         {"used", if_known(host.used, describe_size)},
+         {"pressure", if_known(host.pressure, [](double p) { return fmt::format("{:.1f}", p); })},
+         {"memory block", if_known(host.memory_block, describe_size)},
+         {"last seen", if_known(host.last_seen_ms, ago)},
+         {"boot", or_dash(host.boot)},
+         {"driver", or_dash(host.driver)}});
 }
 
 std::string describe_plan(const Plan& plan) {
@@ -180,14 +181,14 @@ std::string host_table(const std::vector<HostView>& hosts) {
 }
 
 std::string fabric_text(const wire::FabricInfo& fabric) {
-    std::string out = fmt::format("{}, backend {}\n", printable(fabric.name), printable(fabric.backend));
+    std::string out =
+        fmt::format("{}, backend {}\n", printable(fabric.name), printable(fabric.backend));
     Rows rows{{"DEVICE", "SERIAL", "SIZE", "GRANTED", "FREE", "TO SCRUB", "DC BLOCK", "HOSTS", ""}};
     for (const DeviceView& device : fabric.view.devices)
         rows.push_back({printable(device.name.text), fmt::format("{:#x}", device.serial),
                         describe_size(device.size), describe_size(device.granted),
                         describe_size(device.free), describe_size(device.dirty),
-                        describe_size(device.block), joined(device.hosts),
-                        printable(device.note)});
+                        describe_size(device.block), joined(device.hosts), printable(device.note)});
     return out + table(rows);
 }
 
@@ -196,10 +197,10 @@ std::string doctor_table(const DoctorView& doctor) {
     std::size_t wrong = 0;
     for (const DoctorRow& row : doctor.rows) {
         if (!row.ok) ++wrong;
-        rows.push_back({printable(describe(row.extent)), or_dash(row.grant), or_dash(row.host),
-                        or_dash(row.journal), or_dash(row.device), or_dash(row.driver),
-                        or_dash(row.node),
-                        row.ok ? "ok" : "DIFFERS" + (row.note.empty() ? "" : ": " + printable(row.note))});
+        rows.push_back(
+            {printable(describe(row.extent)), or_dash(row.grant), or_dash(row.host),
+             or_dash(row.journal), or_dash(row.device), or_dash(row.driver), or_dash(row.node),
+             row.ok ? "ok" : "DIFFERS" + (row.note.empty() ? "" : ": " + printable(row.note))});
     }
     const std::string verdict =
         doctor.ok ? fmt::format("{} extents, all agree\n", doctor.rows.size())

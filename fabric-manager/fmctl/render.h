@@ -16,7 +16,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows);
 // "g1  active  256 MiB  h1:node1  mem0[0-256M]  84 ms": the contract of `grant create --wait`.
 std::string line(const GrantView& grant);
 
-std::string where_seen(const GrantView& grant);  // "h1:node1", "h1:dax0.0,h2:dax0.0", "h1" when not seen
+std::string where_seen(
+    const GrantView& grant);  // "h1:node1", "h1:dax0.0,h2:dax0.0", "h1" when not seen
 std::string extents(const std::vector<Extent>& extents);  // "mem0[0-256M],mem1[0-128M]"
 std::string milliseconds(double ms);                      // "84 ms", "0.4 ms"
 std::string ago(Millis ms);                               // "12 s ago"

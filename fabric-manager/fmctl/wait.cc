@@ -31,28 +31,6 @@ extern "C" void on_interrupt(int) {
     ::_exit(exit_interrupted);
 }
 
-class InterruptSentence {
-  public:
-    InterruptSentence() {
-        struct sigaction action{};
-        action.sa_handler = on_interrupt;
-        ::sigaction(SIGINT, &action, &before_);
-    }
-    InterruptSentence(const InterruptSentence&) = delete;
-    ~InterruptSentence() { ::sigaction(SIGINT, &before_, nullptr); }
-
-    void set(const std::string& sentence) {
-        const std::string text = fmt::format("\nfmctl: {}\n", printable(sentence));
-        farewell_bytes = 0;  // a handler that runs now says nothing rather than half of two sentences
-        const std::size_t bytes = std::min(text.size(), farewell.size());
-        std::memcpy(farewell.data(), text.data(), bytes);
-        farewell_bytes = static_cast<std::sig_atomic_t>(bytes);
-    }
-
-  private:
-    struct sigaction before_{};
-};
-
 // One line on a terminal, written over and over, and wiped at the end.
 class Progress {
   public:
@@ -77,6 +55,17 @@ int seconds_between(Clock::time_point from, Clock::time_point to) {
 
 }  // namespace
 
+void on_interrupt_say(const std::string& sentence) {
+    const std::string text = fmt::format("\nfmctl: {}\n", printable(sentence));
+    farewell_bytes = 0;  // a handler that runs now says nothing rather than half of two sentences
+    const std::size_t bytes = std::min(text.size(), farewell.size());
+    std::memcpy(farewell.data(), text.data(), bytes);
+    farewell_bytes = static_cast<std::sig_atomic_t>(bytes);
+    struct sigaction action {};
+    action.sa_handler = on_interrupt;
+    ::sigaction(SIGINT, &action, nullptr);
+}
+
 Result<int> patience(const Args& args, int when_not_said) {
     const std::string text = args.value("--wait").value_or("");
     if (text.empty()) return when_not_said;
@@ -85,8 +74,8 @@ Result<int> patience(const Args& args, int when_not_said) {
     const auto [end, problem] = std::from_chars(text.data(), last, seconds);
     if (problem == std::errc() && end == last && seconds >= 1 && seconds <= most_wait_s)
         return seconds;
-    return fail(Code::invalid,
-                fmt::format("--wait={} is not a number of seconds from 1 to {}", text, most_wait_s));
+    return fail(Code::invalid, fmt::format("--wait={} is not a number of seconds from 1 to {}",
+                                           text, most_wait_s));
 }
 
 std::string still_pending(const GrantView& grant) {
@@ -97,22 +86,21 @@ std::string still_pending(const GrantView& grant) {
 
 Result<Waited> wait_for(Command& command, GrantView grant, int seconds,
                         const std::string& after_interrupt) {
-    InterruptSentence interrupt;
     Progress progress;
     const auto start = Clock::now();
     const auto deadline = start + std::chrono::seconds(seconds);
     Waited waited{std::move(grant), "", false};
     for (;;) {
         const std::string& name = waited.grant.name.text;
-        interrupt.set(
+        on_interrupt_say(
             fmt::format("{} {}; {}", name, still_pending(waited.grant), after_interrupt));
         progress.update(fmt::format("{}  {}  {}  {} s", name, name_of(waited.grant.state),
                                     waited.grant.waits_for, seconds_between(start, Clock::now())));
         const int left = std::max(0, seconds_between(Clock::now(), deadline));
         const int poll = std::min(left, progress.shown() ? 1 : longest_poll_s);
-        const auto text = command.client.get(
-            fmt::format("/v1/grants/{}/wait?for=settled&timeout={}", name, poll),
-            poll + patience_beyond_poll_s);
+        const auto text =
+            command.client.get(fmt::format("/v1/grants/{}/wait?for=settled&timeout={}", name, poll),
+                               poll + patience_beyond_poll_s);
         if (!text) return std::unexpected(text.error());
         auto view = wire::decode_grant(*text);
         if (!view) return std::unexpected(view.error());

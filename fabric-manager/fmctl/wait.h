@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// --wait: long-polls fmd until a grant is at rest or patience ends. On a terminal one line on stderr
-// tells what it waits for; Ctrl-C says what is still pending and ends fmctl, never the claim.
+// --wait: long-polls fmd until a grant is at rest or patience ends. On a terminal one line on
+// stderr tells what it waits for; Ctrl-C says what is still pending and ends fmctl, never the
+// claim.
 #pragma once
 
 #include <string>
@@ -15,9 +16,12 @@ inline constexpr int most_wait_s = 86'400;
 // The seconds of --wait[=SECONDS], or why they are wrong.
 Result<int> patience(const Args& args, int when_not_said);
 
+// From here on Ctrl-C prints this sentence and ends fmctl with 130.
+void on_interrupt_say(const std::string& sentence);
+
 struct Waited {
-    GrantView grant;   // as last seen
-    std::string json;  // the same, as fmd said it
+    GrantView grant;       // as last seen
+    std::string json;      // the same, as fmd said it
     bool settled = false;  // active, gone, failed or stuck
 };
 

@@ -11,7 +11,7 @@
 
 namespace cxlpool {
 
-inline constexpr std::uint64_t most_wait_s = 60;        // of one long-poll; ask again for more
+inline constexpr std::uint64_t most_wait_s = 60;            // of one long-poll; ask again for more
 inline constexpr std::uint64_t most_events_asked = 10'000;  // of one answer
 
 struct ShowFabric {};
@@ -24,7 +24,8 @@ struct ShowGrant {
     GrantName name;
 };
 
-// Answers when the grant is at rest (active, gone, failed, stuck), or after the time-out as it is then.
+// Answers when the grant is at rest (active, gone, failed, stuck), or after the time-out as it is
+// then.
 struct WaitGrant {
     GrantName name;
     Millis timeout_ms = 0;

@@ -49,8 +49,9 @@ Result<void> take_words(const Words& words, Config& config) {
 
 Result<void> check(const Config& config) {
     if (config.backend == "qmp" && config.fabric.empty())
-        return fail(Code::invalid, "--backend=qmp needs --fabric FILE: `testbed up` writes one, "
-                                   "fmd.json in its run folder");
+        return fail(Code::invalid,
+                    "--backend=qmp needs --fabric FILE: `testbed up` writes one, "
+                    "fmd.json in its run folder");
     if (!config.group.empty())
         if (const auto group = group_id(config.group); !group)
             return std::unexpected(group.error());
@@ -62,8 +63,9 @@ Result<void> check(const Config& config) {
 Invocation parse_command_line(int argc, char** argv) {
     Config config;
     Words words;
-    CLI::App app("fmd: the fabric manager daemon of cxlpool. It divides pooled CXL memory among hosts.",
-                 "fmd");
+    CLI::App app(
+        "fmd: the fabric manager daemon of cxlpool. It divides pooled CXL memory among hosts.",
+        "fmd");
     app.set_version_flag("--version", "fmd " CXLPOOL_VERSION);
     app.add_option("--state", config.state, "the journal; :memory: for one that dies with fmd")
         ->type_name("FILE")

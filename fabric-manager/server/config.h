@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How one fmd is set up: its command line (docs/man/fmd.8), checked as far as that goes without opening
-// anything.
+// How one fmd is set up: its command line (docs/man/fmd.8), checked as far as that goes without
+// opening anything.
 #pragma once
 
 #include <optional>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one place that keeps the manager's contract (core/manager.h): inputs are queued; run_batch() steps
-// the manager through all that are there, makes their records durable in one append, and only then starts
-// the commands, sends the replies and publishes the events. Nothing else calls step().
-// One thread. Whoever reads a view between two batches reads durable state, since no step runs outside
-// of one. After a failed append nothing is acknowledged any more: run_batch() says why, and fmd exits.
+// The one place that keeps the manager's contract (core/manager.h): inputs are queued; run_batch()
+// steps the manager through all that are there, makes their records durable in one append, and only
+// then starts the commands, sends the replies and publishes the events. Nothing else calls step().
+// One thread. Whoever reads a view between two batches reads durable state, since no step runs
+// outside of one. After a failed append nothing is acknowledged any more: run_batch() says why, and
+// fmd exits.
 #pragma once
 
 #include <deque>
@@ -29,7 +30,8 @@ class Engine {
 
     Engine(Manager manager, Store& store, Backend& backend, Clock clock, Pause& pause);
 
-    // load → replay: the manager as it was. Once, first; then the backend may be told what to look for.
+    // load → replay: the manager as it was. Once, first; then the backend may be told what to look
+    // for.
     Result<void> replay();
     // The manager's first output, carried out. Once, after replay().
     Result<void> start();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two calls of poold (docs/API.md), each host on a socket of its own. Pure: request → HostCall, or
-// why not. Who asks is known from the socket; nothing in a message is believed about it.
+// The two calls of poold (docs/API.md), each host on a socket of its own. Pure: request → HostCall,
+// or why not. Who asks is known from the socket; nothing in a message is believed about it.
 #pragma once
 
 #include <variant>
@@ -15,7 +15,8 @@ struct TakeReport {
     wire::ReportMessage message;
 };
 
-// The desired list, at once when its revision is not `after`, else when it changes or after the wait (204).
+// The desired list, at once when its revision is not `after`, else when it changes or after the
+// wait (204).
 struct AskDesired {
     std::uint64_t after = 0;
     Millis wait_ms = 0;

@@ -29,7 +29,8 @@ using Parser = http::request_parser<http::string_body>;
 
 constexpr auto as_result = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t read_chunk = 4096;
-constexpr std::size_t most_drained = 16 << 20;  // read and thrown away after a request that was refused
+constexpr std::size_t most_drained =
+    16 << 20;  // read and thrown away after a request that was refused
 
 // What is shared by the connections of one listening socket.
 struct Service {
@@ -57,22 +58,25 @@ class Slot {
 
 Refusal why_not_read(const beast::error_code& error, const HttpLimits& limits) {
     if (error == http::error::body_limit)
-        return {413, {Code::invalid,
-                      fmt::format("the body is larger than {} bytes", limits.body_bytes)}};
+        return {
+            413,
+            {Code::invalid, fmt::format("the body is larger than {} bytes", limits.body_bytes)}};
     if (error == http::error::header_limit || error == http::error::buffer_overflow)
-        return {431, {Code::invalid,
-                      fmt::format("the header is larger than {} bytes", limits.header_bytes)}};
+        return {431,
+                {Code::invalid,
+                 fmt::format("the header is larger than {} bytes", limits.header_bytes)}};
     return {400, {Code::invalid, fmt::format("this is not HTTP/1.1: {}", error.message())}};
 }
 
 // Nobody can be answered: the client has gone, or was too slow and is cut off.
 bool gone(const beast::error_code& error) {
-    return error == beast::error::timeout || error == http::error::end_of_stream || error == asio::error::eof ||
-           error == http::error::partial_message || error == asio::error::connection_reset ||
-           error == asio::error::broken_pipe;
+    return error == beast::error::timeout || error == http::error::end_of_stream ||
+           error == asio::error::eof || error == http::error::partial_message ||
+           error == asio::error::connection_reset || error == asio::error::broken_pipe;
 }
 
-http::response<http::string_body> to_http(const Response& answer, unsigned version, bool keep_alive) {
+http::response<http::string_body> to_http(const Response& answer, unsigned version,
+                                          bool keep_alive) {
     http::response<http::string_body> out(static_cast<http::status>(answer.status), version);
     out.set(http::field::server, "cxlpool-fmd");
     if (!answer.body.empty()) out.set(http::field::content_type, "application/json");
@@ -85,7 +89,8 @@ http::response<http::string_body> to_http(const Response& answer, unsigned versi
 
 class Session final : public Connection {
   public:
-    Session(Unix::socket socket, Slot slot) : stream_(std::move(socket)), service_(std::move(slot)) {}
+    Session(Unix::socket socket, Slot slot)
+        : stream_(std::move(socket)), service_(std::move(slot)) {}
 
     awaitable<void> run() {
         while (co_await wait_for_request()) {
@@ -95,8 +100,8 @@ class Session final : public Connection {
         }
     }
 
-    // Here and below: what a coroutine is given is a named object of its caller, never a temporary within a
-    // co_await expression, which g++ 12 destroys twice.
+    // Here and below: what a coroutine is given is a named object of its caller, never a temporary
+    // within a co_await expression, which g++ 12 destroys twice.
     awaitable<void> refuse(const Refusal& refused) {
         const Response response = answer(refused);
         if (co_await write(response, 11, false)) co_await drain();
@@ -141,8 +146,7 @@ class Session final : public Connection {
         if (!error && beast::iequals(parser.get()[http::field::expect], "100-continue"))
             co_await send_continue();
         if (!error)
-            std::tie(error, bytes) =
-                co_await http::async_read(stream_, buffer_, parser, as_result);
+            std::tie(error, bytes) = co_await http::async_read(stream_, buffer_, parser, as_result);
         if (!error) co_return true;
         if (gone(error)) co_return false;
         const Refusal refused = why_not_read(error, limits);
@@ -205,8 +209,9 @@ awaitable<void> turn_away(Unix::socket socket, std::shared_ptr<Service> service)
     const std::size_t most = service->limits.connections;
     Session session(std::move(socket), Slot(std::move(service)));
     const Refusal refused{
-        503, {Code::not_ready,
-              fmt::format("fmd already serves {} connections on this socket, its limit", most)}};
+        503,
+        {Code::not_ready,
+         fmt::format("fmd already serves {} connections on this socket, its limit", most)}};
     co_await session.refuse(refused);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP/1.1 over listening Unix sockets: reads requests, keeps connections open, guards the limits, and
-// answers what never reaches a router (garbage, too large, too slow, too many). It knows no call.
+// HTTP/1.1 over listening Unix sockets: reads requests, keeps connections open, guards the limits,
+// and answers what never reaches a router (garbage, too large, too slow, too many). It knows no
+// call.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

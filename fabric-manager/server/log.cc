@@ -33,8 +33,8 @@ void log(LogLevel level, std::string_view text) {
     line += words[static_cast<std::size_t>(level)].prefix;
     line += printable(text);
     line += '\n';
-    // One write a line, so that lines of several processes do not mix. A log that cannot be written is
-    // nothing to stop a fabric manager for.
+    // One write a line, so that lines of several processes do not mix. A log that cannot be written
+    // is nothing to stop a fabric manager for.
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -11,7 +12,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <algorithm>
 #include <chrono>
 #include <map>
 #include <set>
@@ -107,13 +107,14 @@ struct Loop::State : std::enable_shared_from_this<Loop::State> {
     Waiters waiters;
     bool batch_planned = false;
     Result<void> outcome;
-    // Hosts that have been told their desired list in this life of fmd: a revision that a host remembers
-    // from an earlier life means nothing, so each is told once whatever it asks for.
+    // Hosts that have been told their desired list in this life of fmd: a revision that a host
+    // remembers from an earlier life means nothing, so each is told once whatever it asks for.
     std::set<HostName> told;
     std::set<HostName> misnamed;  // hosts whose agent calls itself something else: said once
 };
 
-// ---- the engine's errands -------------------------------------------------------------------------
+// ---- the engine's errands
+// -------------------------------------------------------------------------
 
 void Loop::State::begin() {
     engine.on_work([this] { plan_batch(); });
@@ -128,7 +129,8 @@ void Loop::State::begin() {
     drive();
 }
 
-// Posted, not called: every handler that is ready now comes first, and its input is in the same commit.
+// Posted, not called: every handler that is ready now comes first, and its input is in the same
+// commit.
 void Loop::State::plan_batch() {
     if (std::exchange(batch_planned, true)) return;
     asio::post(io, [this] { batch(); });
@@ -178,7 +180,8 @@ awaitable<bool> Loop::State::until(Connection& connection, Millis ms, Ready read
     co_return true;
 }
 
-// ---- calls of fmctl -------------------------------------------------------------------------------
+// ---- calls of fmctl
+// -------------------------------------------------------------------------------
 
 awaitable<Handled> Loop::State::api(Request request, Connection& connection) {
     if (logs(LogLevel::debug)) log(LogLevel::debug, request.method + " " + request.target);
@@ -233,12 +236,12 @@ awaitable<Handled> Loop::State::carry_out(Do call) {
     });
     while (!*result) co_await timer->async_wait(as_result);
     Handled handled = reply(**result, call.success);
-    if (creates && **result)
-        handled.sent = [this] { pause.reached(PausePoint::after_reply); };
+    if (creates && **result) handled.sent = [this] { pause.reached(PausePoint::after_reply); };
     co_return handled;
 }
 
-// ---- calls of poold -------------------------------------------------------------------------------
+// ---- calls of poold
+// -------------------------------------------------------------------------------
 
 awaitable<Handled> Loop::State::host(HostName name, Request request, Connection& connection) {
     auto call = route_host(name, request);
@@ -278,7 +281,8 @@ awaitable<Handled> Loop::State::desired(HostName name, AskDesired call, Connecti
     co_return reply(Response{200, wire::encode(manager.desired(name))});
 }
 
-// ---- the loop -------------------------------------------------------------------------------------
+// ---- the loop
+// -------------------------------------------------------------------------------------
 
 Loop::Loop(asio::io_context& io, Engine& engine, Pause& pause, LoopOptions options)
     : state_(std::make_shared<State>(io, engine, pause, std::move(options))) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one thread of fmd: carries out the calls of both APIs on the engine, plans its batches, ticks, and
-// wakes those who wait when something changed. It owns no state of the pool.
+// The one thread of fmd: carries out the calls of both APIs on the engine, plans its batches,
+// ticks, and wakes those who wait when something changed. It owns no state of the pool.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -6,6 +6,7 @@
 
 namespace cxlpool {
 
-void notify_systemd(std::string_view state);  // "READY=1", "STOPPING=1"; nothing without NOTIFY_SOCKET
+void notify_systemd(
+    std::string_view state);  // "READY=1", "STOPPING=1"; nothing without NOTIFY_SOCKET
 
 }  // namespace cxlpool

@@ -13,7 +13,9 @@ namespace {
 
 using enum PausePoint;
 constexpr std::array<std::pair<PausePoint, std::string_view>, 3> names{
-    {{after_record, "after-record"}, {after_command, "after-command"}, {after_reply, "after-reply"}}};
+    {{after_record, "after-record"},
+     {after_command, "after-command"},
+     {after_reply, "after-reply"}}};
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Named points at which fmd stops itself, so that a test or the demo can kill it exactly there:
-// `fmd --pause-at=after-record`. The first time the point is reached fmd says "paused at after-record"
-// and raises SIGSTOP; SIGCONT lets it go on, and it does not stop again.
+// `fmd --pause-at=after-record`. The first time the point is reached fmd says "paused at
+// after-record" and raises SIGSTOP; SIGCONT lets it go on, and it does not stop again.
 #pragma once
 
 #include <optional>

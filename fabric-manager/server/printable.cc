@@ -8,8 +8,8 @@
 namespace cxlpool {
 namespace {
 
-// Bytes of the well-formed UTF-8 sequence at the front, 0 when there is none. Overlong forms, surrogates
-// and what lies beyond U+10FFFF are not well-formed.
+// Bytes of the well-formed UTF-8 sequence at the front, 0 when there is none. Overlong forms,
+// surrogates and what lies beyond U+10FFFF are not well-formed.
 std::size_t sequence_length(std::string_view text) {
     const auto byte = [&](std::size_t i) {
         return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;

@@ -90,13 +90,15 @@ Result<void> Query::finish() {
 }
 
 Refusal no_such_call(const Request& request) {
-    return {404, {Code::not_found, fmt::format("there is no {} {}; see docs/API.md",
-                                               shortened(request.method), shortened(request.target))}};
+    return {404,
+            {Code::not_found, fmt::format("there is no {} {}; see docs/API.md",
+                                          shortened(request.method), shortened(request.target))}};
 }
 
 Refusal wrong_method(const Request& request, std::string_view allowed) {
-    return {405, {Code::invalid, fmt::format("{} takes {}, not {}", shortened(request.target),
-                                             allowed, shortened(request.method))}};
+    return {405,
+            {Code::invalid, fmt::format("{} takes {}, not {}", shortened(request.target), allowed,
+                                        shortened(request.method))}};
 }
 
 }  // namespace cxlpool

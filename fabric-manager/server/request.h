@@ -24,8 +24,8 @@ struct Response {
     std::string body;  // JSON, or empty (204)
 };
 
-// Why a request is not carried out. Most codes have one HTTP status; HTTP's own troubles (405, 413, …)
-// bring theirs.
+// Why a request is not carried out. Most codes have one HTTP status; HTTP's own troubles (405, 413,
+// …) bring theirs.
 struct Refusal {
     int status = 400;
     Error error;

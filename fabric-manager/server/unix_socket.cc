@@ -42,9 +42,10 @@ std::unexpected<Error> trouble(const std::string& path, int error) {
                                     folder));
         case EACCES:
         case EPERM:
-            return fail(Code::denied, fmt::format("cannot make the socket {}: no permission to write "
-                                                  "in {}",
-                                                  path, folder));
+            return fail(Code::denied,
+                        fmt::format("cannot make the socket {}: no permission to write "
+                                    "in {}",
+                                    path, folder));
         default:
             return fail(Code::fabric,
                         fmt::format("cannot make the socket {}: {}", path, std::strerror(error)));
@@ -64,20 +65,21 @@ Result<sockaddr_un> address_of(const std::string& path) {
 
 // Makes way: nothing there, or a socket that nobody answers on, which is removed.
 Result<void> clear_stale(const std::string& path, const sockaddr_un& address) {
-    struct stat found{};
+    struct stat found {};
     if (::lstat(path.c_str(), &found) != 0) {
         if (errno == ENOENT) return {};
         return trouble(path, errno);
     }
     if (!S_ISSOCK(found.st_mode))
-        return fail(Code::conflict,
-                    fmt::format("{} exists and is not a socket; move it, or name another path", path));
+        return fail(
+            Code::conflict,
+            fmt::format("{} exists and is not a socket; move it, or name another path", path));
     const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const int connected =
         ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
     if (connected == 0 || errno == EAGAIN)
-        return fail(Code::conflict, fmt::format("another process serves {}; is fmd already running?",
-                                                path));
+        return fail(Code::conflict,
+                    fmt::format("another process serves {}; is fmd already running?", path));
     if (errno != ECONNREFUSED) return trouble(path, errno);
     if (::unlink(path.c_str()) != 0) return trouble(path, errno);
     return {};
@@ -104,17 +106,18 @@ Result<UnixListener> UnixListener::listen(const std::string& path, const SocketA
     const uid_t owner = access.owner.value_or(static_cast<uid_t>(-1));
     const gid_t group = access.group.value_or(static_cast<gid_t>(-1));
     if ((access.owner || access.group) && ::lchown(path.c_str(), owner, group) != 0)
-        return fail(Code::denied, fmt::format("cannot give the socket {} to user {} and group {}: {}",
-                                              path, access.owner ? std::to_string(owner) : "(same)",
-                                              access.group ? std::to_string(group) : "(same)",
-                                              std::strerror(errno)));
+        return fail(
+            Code::denied,
+            fmt::format("cannot give the socket {} to user {} and group {}: {}", path,
+                        access.owner ? std::to_string(owner) : "(same)",
+                        access.group ? std::to_string(group) : "(same)", std::strerror(errno)));
     if (::chmod(path.c_str(), access.mode) != 0) return trouble(path, errno);
     if (::listen(listener.fd_, backlog) != 0) return trouble(path, errno);
     return listener;
 }
 
 UnixListener::UnixListener(std::string path, int fd) : path_(std::move(path)), fd_(fd) {
-    struct stat made{};
+    struct stat made {};
     if (::lstat(path_.c_str(), &made) == 0) {
         device_ = made.st_dev;
         inode_ = made.st_ino;
@@ -129,7 +132,7 @@ UnixListener::UnixListener(UnixListener&& other) noexcept
 
 UnixListener::~UnixListener() {
     if (fd_ >= 0) ::close(fd_);
-    struct stat there{};
+    struct stat there {};
     if (path_.empty() || ::lstat(path_.c_str(), &there) != 0) return;
     if (there.st_dev == device_ && there.st_ino == inode_) ::unlink(path_.c_str());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A listening Unix socket whose file has its owner and mode before anyone can connect. A file left by a
-// dead process is removed, but only when nobody answers on it. The file goes with the object.
+// A listening Unix socket whose file has its owner and mode before anyone can connect. A file left
+// by a dead process is removed, but only when nobody answers on it. The file goes with the object.
 #pragma once
 
 #include <sys/types.h>
@@ -34,7 +34,8 @@ class UnixListener {
 
     std::string path_;
     int fd_ = -1;
-    dev_t device_ = 0;  // of the file we made: another fmd's file of that name is not ours to remove
+    dev_t device_ =
+        0;  // of the file we made: another fmd's file of that name is not ours to remove
     ino_t inode_ = 0;
 };
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The JSON of both APIs (docs/API.md), and the only place that knows it: values → text for answers,
 // text → intents and reports for requests, and text → values for fmctl, which reads what fmd wrote.
-// Requests are read strictly: malformed text, a key missing, unknown or twice, a wrong type and a number
-// out of range are each an Error that names the key ("extents[0].dpa is not a whole number of 0 or more").
-// Answers are read by an fmctl that may be older than fmd: keys that it does not know are skipped.
+// Requests are read strictly: malformed text, a key missing, unknown or twice, a wrong type and a
+// number out of range are each an Error that names the key ("extents[0].dpa is not a whole number
+// of 0 or more"). Answers are read by an fmctl that may be older than fmd: keys that it does not
+// know are skipped.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,9 @@ namespace cxlpool::wire {
 
 // Limits on what is taken from outside.
 inline constexpr std::size_t most_body_bytes = 1 << 20;
-inline constexpr std::size_t most_text_bytes = 4096;   // of one string
+inline constexpr std::size_t most_text_bytes = 4096;     // of one string
 inline constexpr std::size_t most_list_entries = 65536;  // of one array
-inline constexpr int most_depth = 16;                  // of nested arrays and objects
+inline constexpr int most_depth = 16;                    // of nested arrays and objects
 
 // What `fabric show` shows.
 struct FabricInfo {
@@ -45,7 +46,8 @@ struct EventView {
 // Whether a wait for the grant is over: nothing more will happen soon and by itself.
 bool settled(GrantState state);
 
-// ---- what fmd writes ------------------------------------------------------------------------------
+// ---- what fmd writes
+// ------------------------------------------------------------------------------
 
 std::string encode(const FabricInfo& fabric);
 std::string encode(const HostView& host);
@@ -61,7 +63,8 @@ std::string encode(const ReplyBody& reply);
 std::string encode(const Error& error);
 std::string encode_rev(std::uint64_t rev);  // answer to a report
 
-// ---- what fmd reads -------------------------------------------------------------------------------
+// ---- what fmd reads
+// -------------------------------------------------------------------------------
 
 Result<CreateGrant> decode_create(std::string_view body);
 
@@ -71,7 +74,8 @@ struct ReportMessage {
 };
 Result<ReportMessage> decode_report(const HostName& from, std::string_view body);
 
-// ---- the other end of each: fmctl and tests -------------------------------------------------------
+// ---- the other end of each: fmctl and tests
+// -------------------------------------------------------
 
 std::string encode(const CreateGrant& create);
 std::string encode(const HostReport& report);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values → JSON. Keys stand in the order in which a person wants to read them; an optional value that is
-// not there is null, so that programs find the same keys every time.
+// Values → JSON. Keys stand in the order in which a person wants to read them; an optional value
+// that is not there is null, so that programs find the same keys every time.
 #include <fmt/format.h>
 
 #include <ctime>
@@ -37,14 +37,14 @@ Json names(const std::vector<HostName>& hosts) {
 }
 
 Json json_of(const Extent& extent) {
-    return {{"device", extent.device.text}, {"dpa", extent.range.dpa}, {"len", extent.range.length}};
+    return {
+        {"device", extent.device.text}, {"dpa", extent.range.dpa}, {"len", extent.range.length}};
 }
 
 Json json_of(const DeviceView& device) {
-    return {{"name", device.name.text},     {"serial", device.serial}, {"size", device.size},
-            {"block", device.block},        {"free", device.free},     {"granted", device.granted},
-            {"dirty", device.dirty},        {"hosts", names(device.hosts)},
-            {"note", device.note}};
+    return {{"name", device.name.text}, {"serial", device.serial},      {"size", device.size},
+            {"block", device.block},    {"free", device.free},          {"granted", device.granted},
+            {"dirty", device.dirty},    {"hosts", names(device.hosts)}, {"note", device.note}};
 }
 
 Json json_of(const HostView& host) {
@@ -124,12 +124,9 @@ Json json_of(const EventView& event) {
 }
 
 Json json_of(const DesiredExtent& extent) {
-    return {{"serial", extent.serial},
-            {"dpa", extent.range.dpa},
-            {"len", extent.range.length},
-            {"grant", extent.grant.text},
-            {"use", name_of(extent.use)},
-            {"want", extent.plugged ? "plugged" : "unplugged"}};
+    return {{"serial", extent.serial},    {"dpa", extent.range.dpa},
+            {"len", extent.range.length}, {"grant", extent.grant.text},
+            {"use", name_of(extent.use)}, {"want", extent.plugged ? "plugged" : "unplugged"}};
 }
 
 Json json_of(const ReportedExtent& extent) {
@@ -151,8 +148,8 @@ Json json_of(const ReportedDevice& device) {
             {"region_base", device.region_base},
             {"region_len", device.region_len},
             {"hpa", device.hpa},
-            {"extents", array(device.extents,
-                              [](const ReportedExtent& extent) { return json_of(extent); })}};
+            {"extents",
+             array(device.extents, [](const ReportedExtent& extent) { return json_of(extent); })}};
 }
 
 }  // namespace
@@ -201,10 +198,10 @@ std::string encode_line(const EventView& event) {
 }
 
 std::string encode(const Desired& desired) {
-    return text_of({{"rev", desired.rev},
-                    {"extents", array(desired.extents, [](const DesiredExtent& extent) {
-                         return json_of(extent);
-                     })}});
+    return text_of(
+        {{"rev", desired.rev}, {"extents", array(desired.extents, [](const DesiredExtent& extent) {
+                                    return json_of(extent);
+                                })}});
 }
 
 std::string encode(const ReplyBody& reply) {
@@ -257,7 +254,8 @@ std::string format_time(std::int64_t time_us) {
     std::tm parts{};
     gmtime_r(&seconds, &parts);
     return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", parts.tm_year + 1900,
-                       parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, us);
+                       parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                       us);
 }
 
 }  // namespace cxlpool::wire

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The journal discipline: nothing is told to a device or to a client before its record is durable.
+#include "server/engine.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "server/engine.h"
 #include "store/memory_store.h"
 
 namespace cxlpool {
@@ -59,7 +60,10 @@ struct EngineTest : testing::Test {
     Pause pause;
     Millis time = 0;
     Engine engine{Manager(fabric(), Limits{}), store, backend,
-                  [this] { return Now{time, time * 1000}; }, pause};
+                  [this] {
+                      return Now{time, time * 1000};
+                  },
+                  pause};
 
     // A life of fmd with its one host ready.
     Result<void> start() {
@@ -143,7 +147,8 @@ TEST_F(EngineTest, RestartFindsWhatWasAcknowledged) {
     });
     ASSERT_TRUE(run().has_value());
     ASSERT_EQ(name, "g1");
-    Engine next(Manager(fabric(), Limits{}), store, backend, [] { return Now{}; }, pause);
+    Engine next(
+        Manager(fabric(), Limits{}), store, backend, [] { return Now{}; }, pause);
     ASSERT_TRUE(next.replay().has_value());
     ASSERT_TRUE(next.start().has_value());
     EXPECT_TRUE(next.manager().grant_view(GrantName("g1")).has_value());

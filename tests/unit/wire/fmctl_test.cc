@@ -12,13 +12,17 @@ namespace {
 const std::vector<Option> global{{"--json", Takes::nothing, "", ""},
                                  {"--help", Takes::nothing, "", ""},
                                  {"--server", Takes::value, "PATH", ""}};
-const std::vector<Verb> verbs{
-    {"grant", "create", "", "", {{"--host", Takes::values, "HOST", ""},
-                                 {"--size", Takes::value, "SIZE", ""},
-                                 {"--wait", Takes::maybe_value, "SECONDS", ""}}, nullptr},
-    {"grant", "show", "NAME", "", {}, nullptr},
-    {"grant", "release", "NAME", "", {}, nullptr},
-    {"doctor", "", "", "", {}, nullptr}};
+const std::vector<Verb> verbs{{"grant",
+                               "create",
+                               "",
+                               "",
+                               {{"--host", Takes::values, "HOST", ""},
+                                {"--size", Takes::value, "SIZE", ""},
+                                {"--wait", Takes::maybe_value, "SECONDS", ""}},
+                               nullptr},
+                              {"grant", "show", "NAME", "", {}, nullptr},
+                              {"grant", "release", "NAME", "", {}, nullptr},
+                              {"doctor", "", "", "", {}, nullptr}};
 
 Result<Args> parse(std::vector<std::string> words) { return parse_args(verbs, global, words); }
 
@@ -113,7 +117,8 @@ TEST(Render, TextFromOutsideIsMadePrintable) {
     EXPECT_EQ(printable("a\x1b[31mb\n\x7f"), "a\\x1b[31mb\\x0a\\x7f");
     EXPECT_EQ(printable("\xc2\x9b \xff\xc3"), "\\xc2\\x9b \\xff\\xc3");
     EXPECT_EQ(printable("é€😀"), "é€😀");
-    EXPECT_EQ(printable("\xed\xa0\x80\xc0\xaf"), "\\xed\\xa0\\x80\\xc0\\xaf");  // surrogate, overlong
+    EXPECT_EQ(printable("\xed\xa0\x80\xc0\xaf"),
+              "\\xed\\xa0\\x80\\xc0\\xaf");  // surrogate, overlong
     GrantView grant = example();
     grant.waits_for = "h1\r\x1b]0;owned\x07";
     for (const std::string& text : {describe_grant(grant), grant_table({grant})})

@@ -73,7 +73,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequest{"GET", "/", 404, "there is no GET /; see docs/API.md"},
         BadRequest{"GET", "/v2/grants", 404, "there is no GET /v2/grants; see docs/API.md"},
         BadRequest{"GET", "/v1/report", 404, "there is no GET /v1/report; see docs/API.md"},
-        BadRequest{"GET", "/v1/grants/g1/x", 404, "there is no GET /v1/grants/g1/x; see docs/API.md"},
+        BadRequest{"GET", "/v1/grants/g1/x", 404,
+                   "there is no GET /v1/grants/g1/x; see docs/API.md"},
         BadRequest{"PUT", "/v1/grants", 405, "/v1/grants takes GET or POST, not PUT"},
         BadRequest{"POST", "/v1/grants/g1", 405, "/v1/grants/g1 takes GET or DELETE, not POST"},
         BadRequest{"GET", "/v1/hosts/h1/fence", 405, "/v1/hosts/h1/fence takes POST, not GET"},
@@ -106,8 +107,10 @@ TEST(HostApi, RoutesItsTwoCallsAndNothingElse) {
     EXPECT_EQ(std::get<AskDesired>(*desired).wait_ms, 30'000);
     EXPECT_EQ(route_host(h1, {"GET", "/v1/desired?wait=31", ""}).error().status, 400);
     EXPECT_EQ(route_host(h1, {"GET", "/v1/report", ""}).error().status, 405);
-    EXPECT_EQ(route_host(h1, {"POST", "/v1/report", "{}"}).error().error.message, "boot is missing");
-    for (const char* target : {"/v1/grants", "/v1/fabric", "/v1/hosts/h2/fence", "/", "/v1/desired/x"})
+    EXPECT_EQ(route_host(h1, {"POST", "/v1/report", "{}"}).error().error.message,
+              "boot is missing");
+    for (const char* target :
+         {"/v1/grants", "/v1/fabric", "/v1/hosts/h2/fence", "/", "/v1/desired/x"})
         EXPECT_EQ(route_host(h1, {"POST", target, ""}).error().status, 404) << target;
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one side writes the other reads as the same value, for every value; and nothing else is read.
+// What one side writes the other reads as the same value, for every value; and nothing else is
+// read.
+#include "server/wire.h"
+
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -7,40 +10,38 @@
 #include <nlohmann/json.hpp>
 
 #include "core/describe.h"
-#include "server/wire.h"
 
 namespace cxlpool::wire {
 namespace {
 
 using nlohmann::json;
 
-// ---- arbitrary values ---------------------------------------------------------------------------------
+// ---- arbitrary values
+// ---------------------------------------------------------------------------------
 
 rc::Gen<std::string> gen_text() {  // any UTF-8, control characters included
-    return rc::gen::map(rc::gen::container<std::vector<char32_t>>(rc::gen::weightedOneOf<char32_t>(
-                            {{6, rc::gen::inRange<char32_t>(0, 0x80)},
-                             {1, rc::gen::inRange<char32_t>(0x80, 0xd800)},
-                             {1, rc::gen::inRange<char32_t>(0xe000, 0x110000)}})),
-                        [](const std::vector<char32_t>& points) {
-                            std::string out;
-                            for (const char32_t c : points) {
-                                const auto put = [&](unsigned long byte) {
-                                    out += static_cast<char>(byte);
-                                };
-                                if (c < 0x80) {
-                                    put(c);
-                                } else if (c < 0x800) {
-                                    put(0xc0 | (c >> 6)), put(0x80 | (c & 0x3f));
-                                } else if (c < 0x10000) {
-                                    put(0xe0 | (c >> 12)), put(0x80 | ((c >> 6) & 0x3f)),
-                                        put(0x80 | (c & 0x3f));
-                                } else {
-                                    put(0xf0 | (c >> 18)), put(0x80 | ((c >> 12) & 0x3f)),
-                                        put(0x80 | ((c >> 6) & 0x3f)), put(0x80 | (c & 0x3f));
-                                }
-                            }
-                            return out;
-                        });
+    return rc::gen::map(
+        rc::gen::container<std::vector<char32_t>>(
+            rc::gen::weightedOneOf<char32_t>({{6, rc::gen::inRange<char32_t>(0, 0x80)},
+                                              {1, rc::gen::inRange<char32_t>(0x80, 0xd800)},
+                                              {1, rc::gen::inRange<char32_t>(0xe000, 0x110000)}})),
+        [](const std::vector<char32_t>& points) {
+            std::string out;
+            for (const char32_t c : points) {
+                const auto put = [&](unsigned long byte) { out += static_cast<char>(byte); };
+                if (c < 0x80) {
+                    put(c);
+                } else if (c < 0x800) {
+                    put(0xc0 | (c >> 6)), put(0x80 | (c & 0x3f));
+                } else if (c < 0x10000) {
+                    put(0xe0 | (c >> 12)), put(0x80 | ((c >> 6) & 0x3f)), put(0x80 | (c & 0x3f));
+                } else {
+                    put(0xf0 | (c >> 18)), put(0x80 | ((c >> 12) & 0x3f)),
+                        put(0x80 | ((c >> 6) & 0x3f)), put(0x80 | (c & 0x3f));
+                }
+            }
+            return out;
+        });
 }
 
 std::string text() { return *gen_text(); }
@@ -102,7 +103,8 @@ HostReport report() {
             e.error = text();
             e.used = maybe(number);
             e.held = list([] {
-                return ReportedExtent::Holder{*rc::gen::arbitrary<std::int64_t>(), text(), number()};
+                return ReportedExtent::Holder{*rc::gen::arbitrary<std::int64_t>(), text(),
+                                              number()};
             });
             e.held_kernel = number();
             return e;
@@ -147,7 +149,8 @@ HostView host_view() {
     return out;
 }
 
-// ---- what one side writes, the other reads -------------------------------------------------------------
+// ---- what one side writes, the other reads
+// -------------------------------------------------------------
 
 template <class T, class Make>
 void round_trip(const char* what, Make make, Result<T> (*decode)(std::string_view)) {
@@ -161,34 +164,58 @@ void round_trip(const char* what, Make make, Result<T> (*decode)(std::string_vie
 
 TEST(WireProperty, AnswersComeBackAsTheyWere) {
     round_trip("a grant", grant, decode_grant);
-    round_trip("grants", [] { return list(grant); }, decode_grants);
+    round_trip(
+        "grants", [] { return list(grant); }, decode_grants);
     round_trip("a host", host_view, decode_host);
-    round_trip("hosts", [] { return list(host_view); }, decode_hosts);
-    round_trip("a fabric", [] {
-        return FabricInfo{text(), text(), {list([] {
-            return DeviceView{DeviceName(name()), number(), number(), number(), number(), number(),
-                              number(), list(host), text()};
-        }), list(host)}};
-    }, decode_fabric);
-    round_trip("a plan", [] { return Plan{GrantName(name()), list(extent), list(text)}; },
-               decode_plan);
-    round_trip("a doctor", [] {
-        return DoctorView{coin(), list([] {
-            return DoctorRow{extent(), text(), text(), text(), text(), text(), text(), coin(), text()};
-        })};
-    }, decode_doctor);
-    round_trip("events", [] {
-        return list([] {
-            // Years 1970 to 5000: what four digits of a year can say.
-            const auto time = static_cast<std::int64_t>(number() % 95'000'000'000'000'000u);
-            return EventView{number(), time, text(), text(), text(), text()};
-        });
-    }, decode_events);
-    round_trip("a desired list", [] {
-        return Desired{number(), list([] {
-            return DesiredExtent{number(), range(), GrantName(name()), use(), coin()};
-        })};
-    }, decode_desired);
+    round_trip(
+        "hosts", [] { return list(host_view); }, decode_hosts);
+    round_trip(
+        "a fabric",
+        [] {
+            return FabricInfo{text(),
+                              text(),
+                              {list([] {
+                                   return DeviceView{DeviceName(name()), number(),   number(),
+                                                     number(),           number(),   number(),
+                                                     number(),           list(host), text()};
+                               }),
+                               list(host)}};
+        },
+        decode_fabric);
+    round_trip(
+        "a plan",
+        [] {
+            return Plan{GrantName(name()), list(extent), list(text)};
+        },
+        decode_plan);
+    round_trip(
+        "a doctor",
+        [] {
+            return DoctorView{coin(), list([] {
+                                  return DoctorRow{extent(), text(), text(), text(), text(),
+                                                   text(),   text(), coin(), text()};
+                              })};
+        },
+        decode_doctor);
+    round_trip(
+        "events",
+        [] {
+            return list([] {
+                // Years 1970 to 5000: what four digits of a year can say.
+                const auto time = static_cast<std::int64_t>(number() % 95'000'000'000'000'000u);
+                return EventView{number(), time, text(), text(), text(), text()};
+            });
+        },
+        decode_events);
+    round_trip(
+        "a desired list",
+        [] {
+            return Desired{
+                number(), list([] {
+                    return DesiredExtent{number(), range(), GrantName(name()), use(), coin()};
+                })};
+        },
+        decode_desired);
 }
 
 TEST(WireProperty, ReportComesBackEqual) {
@@ -219,10 +246,12 @@ TEST(Wire, ErrorKeepsItsCodeAndSentence) {
     EXPECT_EQ(decode_error(encode(sent)), sent);
 }
 
-// ---- what is not ours is refused, with the key that is wrong --------------------------------------------
+// ---- what is not ours is refused, with the key that is wrong
+// --------------------------------------------
 
 // Every node of the document below `at`, as JSON pointers.
-void pointers(const json& at, const json::json_pointer& here, std::vector<json::json_pointer>& out) {
+void pointers(const json& at, const json::json_pointer& here,
+              std::vector<json::json_pointer>& out) {
     out.push_back(here);
     if (at.is_object())
         for (const auto& [key, value] : at.items()) pointers(value, here / key, out);
@@ -283,10 +312,8 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"", "the body is empty; a JSON object is expected"},
         Bad{"{", "malformed JSON near byte 2"},
         Bad{R"({"hosts":["h1"],"size":1}x)", "malformed JSON near byte 26"},
-        Bad{"\"\xff\"", "malformed JSON near byte 2"},
-        Bad{"[]", "the text is not a JSON object"},
-        Bad{"7", "the text is not a JSON object"},
-        Bad{R"({"size":1})", "hosts is missing"},
+        Bad{"\"\xff\"", "malformed JSON near byte 2"}, Bad{"[]", "the text is not a JSON object"},
+        Bad{"7", "the text is not a JSON object"}, Bad{R"({"size":1})", "hosts is missing"},
         Bad{R"({"hosts":["h1"]})", "size is missing"},
         Bad{R"({"hosts":"h1","size":1})", "hosts is not an array"},
         Bad{R"({"hosts":["h1",2],"size":1})", "hosts[1] is not a string"},
