@@ -12,7 +12,7 @@ from .qmp import Qmp
 from .rundir import RunDir
 from .topology import Topology, show_size
 
-BOOT_TIMEOUT = 120.0
+BOOT_TIMEOUT = 240.0  # an idle machine needs 10 to 20 s, one that compiles on all CPUs 10 times that
 
 
 def say(text: str) -> None:
