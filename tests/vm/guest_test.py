@@ -46,7 +46,7 @@ def a_frozen_guest_keeps_what_it_has(rack):
     rack.stop_host("h1")
     until(lambda: rack.fmctl("host", "show", "h1", "--json").json()["state"] == "silent", 30,
           "h1 is frozen and fmd does not call it silent")
-    result = rack.fmctl("grant", "release", "cold", "--wait", "--timeout", "2")
+    result = rack.fmctl("grant", "release", "cold", "--wait=2")
     expect(result.code == 4, f"the release of a frozen host's grant ended with {result.code}, not 4")
     other = rack.create("warm", "128M", "h2")
     expect(other["extents"] != rack.grant("cold")["extents"], "h2 was given what h1 still holds")
@@ -63,8 +63,7 @@ def a_killed_agent_changes_nothing(rack):
     until(lambda: rack.fmctl("host", "show", "h1", "--json").json()["state"] == "silent", 20,
           "h1 has no poold and fmd does not call it silent")
     expect(rack.grant("stays")["state"] == "active", "the grant was hurt by the death of poold")
-    late = rack.fmctl("grant", "create", "--host", "h1", "--size", "128M", "--name", "late", "--wait",
-                      "--timeout", "2")
+    late = rack.fmctl("grant", "create", "--host", "h1", "--size", "128M", "--name", "late", "--wait=2")
     expect(late.code == 4, f"a grant to a host without poold ended with {late.code}, not 4")
     restart_poold(rack, "h1")
     rack.wait_grant("late", "active")
@@ -78,8 +77,7 @@ def an_offer_accepted_long_after_the_wait(rack):
     """h2 loses its driver unseen: fmd still believes it ready, offers, and must wait for ever."""
     kill_poold(rack, "h2")
     sh(rack, "h2", "rmmod cxl_dcd").must()
-    result = rack.fmctl("grant", "create", "--host", "h2", "--size", "128M", "--name", "slow", "--wait",
-                        "--timeout", "3")
+    result = rack.fmctl("grant", "create", "--host", "h2", "--size", "128M", "--name", "slow", "--wait=3")
     expect(result.code == 4, f"the wait ended with code {result.code}, not 4")
     expect_in("stays", result.err, "fmctl")
     grant = rack.grant("slow")
@@ -97,9 +95,8 @@ def an_offer_accepted_long_after_the_wait(rack):
 def an_offer_released_before_it_is_answered(rack):
     kill_poold(rack, "h2")
     sh(rack, "h2", "rmmod cxl_dcd").must()
-    rack.fmctl("grant", "create", "--host", "h2", "--size", "128M", "--name", "unwanted", "--wait",
-               "--timeout", "2")
-    result = rack.fmctl("grant", "release", "unwanted", "--wait", "--timeout", "2")
+    rack.fmctl("grant", "create", "--host", "h2", "--size", "128M", "--name", "unwanted", "--wait=2")
+    result = rack.fmctl("grant", "release", "unwanted", "--wait=2")
     expect(result.code == 4, f"an offer that cannot be withdrawn was released with code {result.code}")
     load_driver(rack, "h2")
     restart_poold(rack, "h2")
@@ -117,7 +114,7 @@ def a_lying_agent_frees_nothing(rack):
     kill_poold(rack, "h1")
     status, body = report(rack, "h1")
     expect(status == 200, f"fmd answered a well-formed report with {status}: {body}")
-    rack.fmctl("grant", "release", "mine", "--wait", "--timeout", "3")
+    rack.fmctl("grant", "release", "mine", "--wait=3")
     report(rack, "h1", seq=1_000_000_001)
     expect(rack.grant("mine")["state"] in ("draining", "stuck"),
            f"the lie moved the grant on: it is {rack.grant('mine')['state']}")

@@ -53,7 +53,7 @@ def a_release_under_use_says_who_holds_it(rack):
         free = int(re.search(r"Node 0 MemFree:\s+(\d+) kB",
                              sh(rack, "h1", "cat /sys/devices/system/node/node0/meminfo").must().out).group(1))
         sh(rack, "h1", f"head -c {free // 1024 - 40}M /dev/zero > /mnt/full/file", timeout=120).must()
-        result = rack.fmctl("grant", "release", "used", "--wait", "--timeout", "8")
+        result = rack.fmctl("grant", "release", "used", "--wait=8")
         expect(result.code == 4, f"the release ended with code {result.code}, not 4: {result.err}")
         said = rack.grant("used")
         expect(re.search(rf"held: .*pid {held.pid} memtool \d+ MiB", said["waits_for"] + said["reason"]),
@@ -72,7 +72,7 @@ def an_open_dax_device_is_not_taken_away(rack):
     dax = dax_path(rack, "open", "h2")
     user = rack.popen("h2", "sh", "-c", f"exec 3<>{dax}; echo open; cat")
     expect(user.stdout.readline() == b"open\n", "the device cannot be opened")
-    result = rack.fmctl("grant", "release", "open", "--wait", "--timeout", "4")
+    result = rack.fmctl("grant", "release", "open", "--wait=4")
     expect(result.code == 4, f"a device in use was released with code {result.code}: {result.err}")
     waits = rack.grant("open")["waits_for"]
     expect("pid" in waits or "open" in waits, f"it does not say who holds the device: {waits}")
@@ -101,8 +101,7 @@ def the_driver_gives_back_what_is_not_plugged(rack):
     sh(rack, "h3", "rmmod cxl_dcd").must()
     until(lambda: rack.fmctl("host", "show", "h3", "--json").json()["state"] == "no-driver", 20,
           "fmd does not see that h3 has no driver")
-    pending = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M", "--name", "later", "--wait",
-                         "--timeout", "2")
+    pending = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M", "--name", "later", "--wait=2")
     expect(pending.code == 4, f"a grant to a host without driver ended with code {pending.code}")
     expect_in("driver", pending.err, "fmctl")
     load_driver(rack, "h3")
