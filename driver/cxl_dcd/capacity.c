@@ -22,7 +22,7 @@
 #define BACKOFF_MAX_MS 30000
 #define UNPLUG_LIMIT (60 * HZ)
 
-static char *default_use = "none";
+static char *default_use = CXL_DCD_DEFAULT_NONE;
 module_param(default_use, charp, 0444);
 MODULE_PARM_DESC(default_use, "use of an extent that nobody names one for: none (wait), ram, dax");
 
@@ -32,17 +32,38 @@ MODULE_PARM_DESC(default_delay_ms, "how long to wait for a named use before defa
 
 enum action { ACT_NOTHING, ACT_PLUG, ACT_UNPLUG, ACT_CHECK };
 
+static const struct {
+	const char *word;
+	enum dcd_use use;
+} default_uses[] = {
+	{ CXL_DCD_DEFAULT_NONE, DCD_USE_NONE },
+	{ CXL_DCD_USE_RAM, DCD_USE_RAM },
+	{ CXL_DCD_USE_DAX, DCD_USE_DAX },
+};
+
+static enum dcd_use fallback = DCD_USE_NONE; /* default_use, understood */
+
+/* Understands default_use, once, when the module is loaded. */
+int dcd_capacity_init(void)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(default_uses); i++)
+		if (!strcmp(default_use, default_uses[i].word)) {
+			fallback = default_uses[i].use;
+			return 0;
+		}
+	pr_err("cxl_dcd: default_use=%s is unknown: say none, ram or dax\n", default_use);
+	return -EINVAL;
+}
+
 /* What to do with a fresh extent unless user space names a use in time. */
 void dcd_capacity_default(struct dcd_extent *ext)
 {
-	enum dcd_use use = !strcmp(default_use, CXL_DCD_USE_RAM) ? DCD_USE_RAM :
-			   !strcmp(default_use, CXL_DCD_USE_DAX) ? DCD_USE_DAX :
-								   DCD_USE_NONE;
-
-	if (use == DCD_USE_NONE)
+	if (fallback == DCD_USE_NONE)
 		return;
 	ext->want = DCD_WANT_PLUGGED;
-	ext->want_use = use;
+	ext->want_use = fallback;
 	ext->due = jiffies + msecs_to_jiffies(default_delay_ms);
 }
 
@@ -53,10 +74,14 @@ void dcd_capacity_kick(struct dcd *dcd)
 	wake_up(&dcd->plug_wait);
 }
 
-/* Ends an unplug that is under way, as it would end by itself with -EINTR. */
+/*
+ * Ends an unplug that is under way, as it would end by itself with -EINTR.
+ * Under dcd->lock, since the worker is gone some time after dcd->stopping is set.
+ */
 void dcd_capacity_interrupt(struct dcd *dcd)
 {
-	if (dcd->plugger)
+	lockdep_assert_held(&dcd->lock);
+	if (!dcd->stopping)
 		send_sig(SIGINT, dcd->plugger, 1);
 }
 
@@ -204,11 +229,9 @@ static void settle(struct dcd *dcd, struct dcd_extent *ext, enum action action, 
 		ext->due = jiffies;
 		if (action == ACT_CHECK)
 			ext->due += msecs_to_jiffies(dcd_poll_ms);
-		if (action != ACT_CHECK || !ext->release_asked)
-			dcd_extent_say(dcd, ext, "%s",
-				       ext->release_asked && ext->state == DCD_EXT_PLUGGED ?
-					       "release requested by the device, extent in use" :
-					       "");
+		dcd_extent_say(dcd, ext, "%s",
+			       ext->release_asked && ext->state == DCD_EXT_PLUGGED ?
+				       "release requested by the device, extent in use" : "");
 		break;
 	case -ENODEV: /* somebody unplugged it by hand */
 		ext->state = DCD_EXT_ACCEPTED;
@@ -220,9 +243,13 @@ static void settle(struct dcd *dcd, struct dcd_extent *ext, enum action action, 
 	case -ENOMEM:
 	case -ENOENT: /* a module is missing: it may be loaded any time */
 	case -EPERM: /* the policy may be changed any time */
-	case -EINTR:
 		ext->state = state_without(action);
 		retry_later(ext);
+		break;
+	case -EINTR: /* too long, or another wish came: that one counts at once */
+		ext->state = state_without(action);
+		if (wanted_action(ext) == action)
+			retry_later(ext);
 		break;
 	case -EUCLEAN:
 		ext->state = DCD_EXT_STUCK;
@@ -279,10 +306,12 @@ int dcd_capacity_start(struct dcd *dcd)
 	return 0;
 }
 
-/* Ends the worker, also in the middle of an unplug, which then does not happen. */
+/*
+ * Ends the worker, also in the middle of an unplug, which then does not happen.
+ * dcd->stopping is set; dcd->lock must not be held.
+ */
 void dcd_capacity_stop(struct dcd *dcd)
 {
-	dcd_capacity_interrupt(dcd);
+	send_sig(SIGINT, dcd->plugger, 1);
 	kthread_stop(dcd->plugger);
-	dcd->plugger = NULL;
 }

@@ -56,6 +56,7 @@ enum dcd_want { DCD_WANT_NONE, DCD_WANT_PLUGGED, DCD_WANT_UNPLUGGED };
  * @node: NUMA node of its pages, read from them; NUMA_NO_NODE unless plugged as ram
  * @error: last trouble in words, or empty
  * @due: jiffies before which the plug worker lets it be
+ * @release_due: the same for the device worker and giving it back
  * @since: jiffies of the last change of @state
  * @backoff_ms: the next delay after a failure
  */
@@ -72,6 +73,7 @@ struct dcd_extent {
 	int node;
 	char error[DCD_ERROR_LEN];
 	unsigned long due;
+	unsigned long release_due;
 	unsigned long since;
 	unsigned int backoff_ms;
 };
@@ -200,6 +202,7 @@ void dcd_extent_say(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ..
 void dcd_extent_tell(struct dcd *dcd, struct dcd_extent *ext, const char *fmt, ...) __printf(3, 4);
 
 /* capacity.c: the plug worker */
+int dcd_capacity_init(void);
 int dcd_capacity_start(struct dcd *dcd);
 void dcd_capacity_stop(struct dcd *dcd);
 void dcd_capacity_kick(struct dcd *dcd);

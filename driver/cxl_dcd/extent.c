@@ -130,6 +130,7 @@ void dcd_extents_commit(struct dcd *dcd)
 		}
 		ext->since = jiffies;
 		ext->due = jiffies;
+		ext->release_due = jiffies;
 		look_for_remains(dcd, ext);
 		dcd_capacity_default(ext);
 	}
@@ -318,7 +319,7 @@ void dcd_extents_ask_release(struct dcd *dcd, u64 dpa, u64 len)
 static bool can_release(const struct dcd_extent *ext)
 {
 	return ext->state == DCD_EXT_ACCEPTED && ext->release_asked &&
-	       time_after_eq(jiffies, ext->due);
+	       time_after_eq(jiffies, ext->release_due);
 }
 
 /* A tag group is released as a whole: every extent with this tag, or none yet. */
@@ -403,7 +404,7 @@ static void end_release(struct dcd *dcd, const struct dcd_ext *ids, u32 n, int r
 		}
 		ext->state = rc == -EBUSY ? DCD_EXT_STUCK : DCD_EXT_ACCEPTED;
 		ext->backoff_ms = clamp(ext->backoff_ms * 2, BACKOFF_FIRST_MS, 30000);
-		ext->due = jiffies + msecs_to_jiffies(ext->backoff_ms);
+		ext->release_due = jiffies + msecs_to_jiffies(ext->backoff_ms);
 		if (rc == -EBUSY)
 			dcd_extent_say(dcd, ext,
 				       "somebody in this kernel still uses its memory: not given back; stuck until reboot");
@@ -454,7 +455,7 @@ void dcd_extents_give_back(struct dcd *dcd)
 			struct dcd_extent *ext = to_dcd_extent(dcd->held.v[i]);
 
 			ext->release_asked = true;
-			ext->due = jiffies;
+			ext->release_due = jiffies;
 		}
 	if (!dcd->gone && dcd->state == DCD_DEV_READY)
 		release_marked(dcd);

@@ -54,13 +54,25 @@ static struct pci_driver dcd_driver = {
 	.remove = dcd_remove,
 	.dev_groups = dcd_sysfs_groups,
 	.driver = {
-		.probe_type = PROBE_PREFER_ASYNCHRONOUS,
 		/* unbinding with memory plugged would strand it */
 		.suppress_bind_attrs = true,
 	},
 };
 
-module_pci_driver(dcd_driver);
+static int __init dcd_init(void)
+{
+	int rc = dcd_capacity_init();
+
+	return rc ? rc : pci_register_driver(&dcd_driver);
+}
+
+static void __exit dcd_exit(void)
+{
+	pci_unregister_driver(&dcd_driver);
+}
+
+module_init(dcd_init);
+module_exit(dcd_exit);
 
 MODULE_DESCRIPTION("CXL dynamic capacity devices: extents as hot-plugged memory");
 MODULE_LICENSE("GPL");

@@ -34,4 +34,7 @@
 #define CXL_DCD_USE_RAM "ram" /* pages of a NUMA node, movable */
 #define CXL_DCD_USE_DAX "dax" /* a character device that programs map */
 
+/* module parameter default_use: one of the uses, or */
+#define CXL_DCD_DEFAULT_NONE "none" /* wait until one is named */
+
 #endif
