@@ -303,6 +303,16 @@ class Rack:
             f"{name} ({last.get(name, 'unknown')})" for name in sorted(wanted)
             if last.get(name) != "ready")))
 
+    def wait_clean(self, seconds: float = 120) -> float:
+        """Wait until every free byte is erased; the seconds it took."""
+        began = time.monotonic()
+
+        def clean() -> bool:
+            devices = self.fmctl("fabric", "show", "--json").must().json()["devices"]
+            return not any(device["dirty"] for device in devices)
+        until(clean, seconds, f"the free rest of the pool is not erased after {seconds:g} s", 0.2)
+        return time.monotonic() - began
+
     def grant(self, name: str) -> dict:
         """The grant as fmd shows it; state "unknown" when it never was, "gone" when it is no more."""
         result = self.fmctl("grant", "show", name, "--json")

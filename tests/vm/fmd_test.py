@@ -39,11 +39,7 @@ def old_bytes_are_never_read(rack):
               timeout=120).must()
     expect(not any(rack.pool_bytes(grant["extents"][0])), "old bytes are left in the pool file")
     rack.release("first")
-
-    def clean() -> bool:
-        device, = rack.fmctl("fabric", "show", "--json").must().json()["devices"]
-        return device["dirty"] == 0
-    until(clean, 60, "the free rest of the pool is not scrubbed after 60 s", 0.5)
+    rack.wait_clean()
     with open(rack.pool_file("mem0"), "rb") as pool:
         for at in (0, 512 * MIB, 960 * MIB):
             pool.seek(at)
@@ -80,7 +76,7 @@ def killed_at(rack, point: str, host: str, size: str, use: str, guest_too: bool 
     if guest_too:
         rack.kill_host(host)
     code = client.wait(20)
-    expect((code == 0) == (point == "after-reply"), f"fmctl ended with {code} although fmd died {point}")
+    expect(code == 0 or point != "after-reply", f"fmctl ended with {code} although its answer was sent")
     rack.fmd_start()
     if guest_too:
         rack.start_host(host)

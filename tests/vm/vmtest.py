@@ -164,9 +164,9 @@ def dax_path(rack: Rack, name: str, host: str) -> str:
 
 
 def node_of(rack: Rack, name: str, host: str) -> int:
-    node = next(s for s in rack.grant(name)["seen"] if s["host"] == host)["node"]
-    expect(isinstance(node, int), f"{name} shows no node on {host}")
-    return node
+    nodes = next(s for s in rack.grant(name)["seen"] if s["host"] == host)["nodes"]
+    expect(len(nodes) == 1, f"{name} shows {nodes} on {host} instead of one node")
+    return nodes[0]
 
 
 def environment_is_root() -> bool:

@@ -35,20 +35,17 @@ def kill_at(story, rack, point: str, name: str, host: str = "h1", guest_too: boo
     story.command("", f"fmctl {text} &")
     client = rack.fmctl_start(*text.split())
     rack.fmd_wait_paused()
-    if point == "after-reply":
-        out, _ = client.communicate(timeout=20)
-        story.lines(out.decode())
     story.command("", "kill -9 $(pidof fmd)")
     rack.fmd_kill()
     if guest_too:
         story.command("", f"testbed kill {host}")
         rack.kill_host(host)
     try:
-        client.communicate(timeout=20)
+        out, err = client.communicate(timeout=20)
     except subprocess.TimeoutExpired:
         story.must(False, "fmctl hangs although fmd is dead")
-    if point != "after-reply":
-        story.must(client.returncode != 0, "fmctl reports success although fmd died before the answer")
+    story.lines((out + err).decode())
+    story.must(point != "after-reply" or client.returncode == 0, "fmctl did not get the answer that was sent")
     story.command("", "fmd … &")
     rack.fmd_start()
     if guest_too:

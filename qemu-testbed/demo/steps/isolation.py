@@ -19,7 +19,13 @@ def show(story, rack):
     story.say("h1 gives the memory back. fmd erases it, flushes, reads every byte back, and only the "
               "receipt in the journal makes it free again.")
     story.fmctl(rack, "grant", "release", "secret", "--wait")
-    story.fmctl(rack, "event", "list", only=lambda line: "secret" in line or "read back" in line)
+    first, last = extent["dpa"] // MIB, (extent["dpa"] + extent["len"]) // MIB
+    story.fmctl(rack, "event", "list", "--limit", "9",
+                only=lambda line: "secret" in line or "read back" in line)
+    receipts = [e["text"] for e in rack.fmctl("event", "list", "--limit", "9", "--json").must().json()
+                if "read back as zeros" in e["text"]]
+    story.must(any("32 MiB read back" in text for text in receipts),
+               f"there is no receipt for the erasing of {first} to {last} MiB: {receipts}")
 
     story.say("h2 gets the same bytes of the same device.")
     again, dax = take(story, rack, "h2", "next")

@@ -40,7 +40,7 @@ def show(story, rack):
 def node_of(story, rack, name: str) -> int:
     grant = rack.grant(name)
     story.must(grant["state"] == "active", f"{name} is {grant['state']} and not active")
-    node = grant["seen"][0]["node"]
+    node = grant["seen"][0]["nodes"][0]
     story.must(isinstance(node, int), f"fmd was not told of a node for {name}")
     return node
 

@@ -17,6 +17,11 @@ def show(story, rack):
     story.command("", "fmd --backend=qmp --fabric fmd.json --state state.db --socket fmd.sock &")
     rack.fmd_start()
     rack.wait_ready()
+    with story.working():
+        seconds = rack.wait_clean()
+    story.figure("first_scrub_s", round(seconds, 1),
+                 f"Of a pool it has never seen fmd trusts no byte: erasing all of it and reading it back "
+                 f"took {seconds:.1f} s.")
     fabric = story.fmctl(rack, "fabric", "show")
     story.must("mem0" in fabric.out, "`fmctl fabric show` does not name the device mem0")
     story.fmctl(rack, "host", "list")
