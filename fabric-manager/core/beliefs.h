@@ -117,6 +117,8 @@ struct Manager::Impl {
     std::map<std::pair<GrantId, LegKey>, LegBelief> legs;
     std::map<DeviceName, ScrubJob> scrubs;  // at most one a device at a time
     std::map<DeviceName, BlockedScrubs> blocked;
+    // Free, yet some host can reach it by its device's word; until a scrub of it is done.
+    std::map<DeviceName, RangeSet> foreign;
     std::map<OpId, InFlight> in_flight;
     std::vector<DoctorJob> doctors;
     std::map<GrantId, std::vector<TimedRecord>> marks;  // undurable dates for timelines

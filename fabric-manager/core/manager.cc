@@ -479,6 +479,7 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
     request.size = intent.size;
     request.use = intent.use;
     request.most_extents = limits.extents_per_group;
+    request.avoid = foreign;
     for (const auto& [name, spec] : fabric.devices)
         if (std::ranges::all_of(unique, [&](const HostName& host) {
                 return fabric.hosts.at(host).devices.contains(name);

@@ -32,6 +32,8 @@ std::vector<Gap> gaps_of(const Pool& pool, const PlaceRequest& request, bool cle
     for (const DeviceName& device : request.devices) {
         const auto offset = request.offset.find(device);
         RangeSet space = pool.free(device);
+        if (const auto foreign = request.avoid.find(device); foreign != request.avoid.end())
+            space.subtract(foreign->second);
         if (clean_only) {
             RangeSet dirty = space;
             dirty.subtract(pool.devices.at(device).clean);
@@ -103,7 +105,11 @@ std::string where_free(const Pool& pool, const PlaceRequest& request,
         const Bytes free = pool.free(device).bytes();
         text += fmt::format("{}{} on {}", text.empty() ? "" : ", ", describe_size(usable),
                             device.text);
-        if (usable != free)
+        const auto foreign = request.avoid.find(device);
+        if (foreign != request.avoid.end() && !foreign->second.empty())
+            text += fmt::format(" ({} more is in a host's reach without a grant)",
+                                describe_size(foreign->second.bytes()));
+        else if (usable != free)
             text += fmt::format(" ({} free, not all in whole pieces of {})", describe_size(free),
                                 describe_size(request.unit));
         else if (largest != usable)

@@ -20,6 +20,7 @@ struct PlaceRequest {
     // DPA % unit of the first usable aligned piece, a device; 0 when absent. ram only: the window may put
     // DPA 0 in the middle of a memory block of the host's address space.
     std::map<DeviceName, Bytes> offset;
+    std::map<DeviceName, RangeSet> avoid;  // free, but known to be in the reach of a host: foreign
     std::size_t most_extents = 8;     // a device
 };
 

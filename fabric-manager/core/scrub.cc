@@ -107,6 +107,11 @@ void Manager::Impl::clearance_answered(Clearance& clearance, const InFlight& op,
     const auto& ask = std::get<AskPresence>(op.body);
     if (clearance.asking.erase(ask.host) == 0) return;
     clearance.answers[ask.host] = worst(completion, ask.ranges.size());
+    if (!completion.result) return;
+    const auto* answer = std::get_if<std::vector<Presence>>(&*completion.result);
+    for (std::size_t i = 0; answer && i < std::min(answer->size(), ask.ranges.size()); ++i)
+        if ((*answer)[i] == Presence::accepted || (*answer)[i] == Presence::pending)
+            foreign[ask.device].add(ask.ranges[i]);
 }
 
 std::optional<Extent> Manager::Impl::next_scrub(const DeviceName& name) const {
@@ -190,6 +195,8 @@ void Manager::Impl::scrub_answered(const InFlight& op, const Completion& complet
         return;
     }
     record(ScrubDone{extent, receipt->bytes_read});
+    if (const auto reached = foreign.find(extent.device); reached != foreign.end())
+        reached->second.subtract(extent.range);
     scrubs.erase(extent.device);
     if (const auto stopped = blocked.find(extent.device);
         stopped != blocked.end() && stopped->second.ranges.empty())

@@ -78,7 +78,7 @@ struct HostView {
 
 struct SeenOn {
     HostName host;
-    std::optional<int> node;
+    std::vector<int> nodes;  // sorted, unique: a grant over two windows is in two nodes
     std::vector<std::string> dax;
 };
 

@@ -45,6 +45,8 @@ std::string held_text(const Grant& grant, const std::vector<const ReportedExtent
 std::string Manager::Impl::down_text(const HostName& name) const {
     const HostBelief& host = hosts.at(name);
     const auto known = pool.hosts.find(name);
+    if (host.next_instance)
+        return fmt::format("{} has a new machine, and the last one is not known to be dead", name.text);
     if (known == pool.hosts.end() || known->second.instance.empty())
         return host.unreachable_why.empty()
                    ? fmt::format("{} has not been seen yet", name.text)
@@ -88,9 +90,10 @@ std::string Manager::Impl::waits_on_leg(const Grant& grant, const LegKey& key) c
         return belief.trouble.empty() ? text : fmt::format("{} ({})", text, belief.trouble);
     };
     std::string why;
-    if (!alive(name) || !hosts.at(name).reachable) return down_text(name);
+    if (grant.released && leg.phase == LegPhase::idle) return "";
+    if (!alive(name) || !hosts.at(name).reachable)
+        return fmt::format("{} to be there: {}", name.text, down_text(name));
     if (grant.released) {
-        if (leg.phase == LegPhase::idle) return "";
         if (belief.any(Presence::unknown))
             return trouble(fmt::format("{} to say what {} holds", dev.text, name.text));
         if (belief.any(Presence::pending))
@@ -128,7 +131,7 @@ std::string Manager::Impl::waits_on_leg(const Grant& grant, const LegKey& key) c
     const bool held = leg.phase != LegPhase::idle && belief.all(Presence::accepted);
     if (held) {
         if (plugged(grant, key)) return "";
-        if (!ready(name, &why)) return why;
+        if (!ready(name, &why)) return fmt::format("{} to be ready: {}", name.text, why);
         for (const Range& range : grant.ranges_on(dev))
             if (const ReportedExtent* extent = reported(name, {dev, range});
                 extent && !extent->error.empty())
@@ -139,10 +142,11 @@ std::string Manager::Impl::waits_on_leg(const Grant& grant, const LegKey& key) c
         return fmt::format("{} to answer the offer{}", name.text, ready(name, &why) ? "" : ": " + why);
     if (leg.phase != LegPhase::idle && belief.any(Presence::unknown))
         return trouble(fmt::format("{} to say what {} holds", dev.text, name.text));
-    if (!ready(name, &why)) return why;
+    if (!ready(name, &why)) return fmt::format("{} to be ready: {}", name.text, why);
     if (!lane_open(grant, key))
         return fmt::format("{} to answer an earlier offer on {}", name.text, dev.text);
-    if (!belief.clearance.blocked_by.empty()) return belief.clearance.blocked_by;
+    if (!belief.clearance.blocked_by.empty())
+        return fmt::format("its bytes to be out of reach of others: {}", belief.clearance.blocked_by);
     return trouble(fmt::format("{} to take the offer to {}", dev.text, name.text));
 }
 
@@ -169,7 +173,7 @@ GrantState Manager::Impl::state_of(const Grant& grant, std::string& reason,
             for (const Extent& extent : grant.extents)
                 if (const auto stopped = blocked.find(extent.device);
                     stopped != blocked.end() && stopped->second.ranges.intersects(extent.range))
-                    waits_for = stopped->second.why;
+                    waits_for = fmt::format("a scrub that cannot be done yet: {}", stopped->second.why);
             if (waits_for.empty()) waits_for = "its bytes to be erased and read back";
             return GrantState::scrubbing;
         }
@@ -203,12 +207,14 @@ GrantView Manager::Impl::view(const Grant& grant) const {
     v.extents = grant.extents;
     v.state = state_of(grant, v.reason, v.waits_for);
     for (const HostName& name : grant.hosts) {
-        SeenOn seen{name, std::nullopt, {}};
+        SeenOn seen{name, {}, {}};
         for (const Extent& extent : grant.extents)
             if (const ReportedExtent* at = reported(name, extent)) {
-                if (at->node) seen.node = at->node;
+                if (at->node && std::ranges::find(seen.nodes, *at->node) == seen.nodes.end())
+                    seen.nodes.push_back(*at->node);
                 if (!at->dax.empty()) seen.dax.push_back(at->dax);
             }
+        std::ranges::sort(seen.nodes);
         v.seen.push_back(std::move(seen));
     }
     // Marks first: what a report showed comes before what was decided by it in the same step.
@@ -233,7 +239,7 @@ HostView Manager::Impl::view_host(const HostName& name) const {
     const auto known = pool.hosts.find(name);
     if (is_ready) {
         v.state = HostState::ready;
-        v.state_text = "ready";
+        v.state_text = known != pool.hosts.end() && known->second.fence_asked ? "being fenced" : "ready";
     } else if (known != pool.hosts.end() && known->second.dead) {
         v.state = HostState::fenced;
         v.state_text = known->second.fence_asked ? "fenced" : "down";

@@ -43,10 +43,14 @@ std::string fields(const Rows& rows) {
 
 std::string seen_on(const SeenOn& seen, Use use) {
     const std::string host = printable(seen.host.text);
-    if (use == Use::ram) return seen.node ? fmt::format("{}:node{}", host, *seen.node) : host;
     std::string out;
-    for (const std::string& dax : seen.dax)
-        out += fmt::format("{}{}:{}", out.empty() ? "" : ",", host, printable(dax));
+    const auto add = [&](const std::string& name) {
+        out += fmt::format("{}{}:{}", out.empty() ? "" : ",", host, name);
+    };
+    if (use == Use::ram)
+        for (const int node : seen.nodes) add(fmt::format("node{}", node));
+    else
+        for (const std::string& dax : seen.dax) add(printable(dax));
     return out.empty() ? host : out;
 }
 

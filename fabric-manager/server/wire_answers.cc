@@ -54,7 +54,10 @@ void read_host(Object& object, HostView& out, Context) {
 
 void read_seen(Object& object, SeenOn& out, Context) {
     object.read("host", out.host);
-    object.read("node", out.node);
+    object.read_array("nodes", [&](const Json& node, const std::string& path) {
+        if (!node.is_number_integer()) return object.report(path, "is not a node's number");
+        out.nodes.push_back(node.get<int>());
+    });
     out.dax = texts(object, "dax");
 }
 

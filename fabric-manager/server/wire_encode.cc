@@ -61,7 +61,7 @@ Json json_of(const HostView& host) {
 }
 
 Json json_of(const SeenOn& seen) {
-    return {{"host", seen.host.text}, {"node", optional(seen.node)}, {"dax", Json(seen.dax)}};
+    return {{"host", seen.host.text}, {"nodes", Json(seen.nodes)}, {"dax", Json(seen.dax)}};
 }
 
 Json json_of(const TimelineEntry& entry) {

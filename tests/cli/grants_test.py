@@ -33,7 +33,7 @@ class Grants(RackTest):
     def test_without_wait_name_and_state(self):
         self.assert_run(self.create("g1"), 0, "g1  …\n")
         grant = self.wait_state("g1", "active")
-        self.assertEqual(grant["seen"][0]["node"], 1)
+        self.assertEqual(grant["seen"][0]["nodes"], [1])
 
     def test_names_are_given(self):
         for name in ("g1", "g2"):

@@ -126,7 +126,7 @@ GrantView grant() {
     out.reason = text();
     out.waits_for = text();
     out.extents = list(extent);
-    out.seen = list([] { return SeenOn{host(), maybe([] { return small(64); }), list(text)}; });
+    out.seen = list([] { return SeenOn{host(), list([] { return small(64); }), list(text)}; });
     out.timeline = list([] {
         return TimelineEntry{text(), *rc::gen::arbitrary<std::int64_t>(), real()};
     });
