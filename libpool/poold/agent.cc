@@ -25,6 +25,7 @@ constexpr auto backoff_first = 100ms;
 constexpr auto backoff_last = 3200ms;   // well below the time after which fmd calls a host silent
 constexpr auto report_limit = 5s;
 constexpr auto order_retry_first = 1000ms;
+constexpr auto order_patience = 4000ms;  // for an order that was taken: the driver retries by itself
 constexpr auto order_retry_last = 30000ms;
 
 std::chrono::milliseconds doubled(std::chrono::milliseconds delay,
@@ -377,9 +378,10 @@ void Agent::act(const std::vector<Action>& actions) {
 }
 
 std::string Agent::carry_out(const Order& order, Attempt& attempt) {
-    attempt.delay = doubled(attempt.delay, order_retry_first, order_retry_last);
-    attempt.next = Clock::now() + attempt.delay;
     auto done = options_.tree.write(order.folder + "/want", order.line);
+    attempt.delay =
+        doubled(attempt.delay, done ? order_patience : order_retry_first, order_retry_last);
+    attempt.next = Clock::now() + attempt.delay;
     log_line(describe(order.key) + ": " +
              (done ? "ordered \"" + order.line + "\"" : done.error().sentence));
     return done ? "" : done.error().sentence;

@@ -258,7 +258,8 @@ Drainer::Offlined Drainer::offline(const Empty& job, uint64_t block) {
                                   "needs",
                                   describe_bytes(room.available).c_str(),
                                   describe_bytes(room.needed).c_str());
-        } else if (Clock::now() - moved > limits_.stall) {
+        } else if (Clock::now() - moved > (used > 0 ? limits_.stall : 6 * limits_.stall)) {
+            // With nothing to move it is the kernel's own work that takes so long: more patience.
             offline_error_ = text("no page of memory%llu has left for %lld s",
                                   static_cast<unsigned long long>(block),
                                   static_cast<long long>(limits_.stall / 1s));

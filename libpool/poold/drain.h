@@ -28,8 +28,9 @@
 namespace poold {
 
 struct DrainLimits {
-    // Without any page leaving for so long, the offlining is interrupted and the holders are named.
-    std::chrono::milliseconds stall{10'000};
+    // Without any page leaving for so long, the offlining is interrupted and the holders are named. One
+    // huge page of an emulated device alone can take ten seconds on a busy machine.
+    std::chrono::milliseconds stall{20'000};
     std::chrono::milliseconds look{500};         // between two looks at the progress
     std::chrono::milliseconds retry_first{1000};
     std::chrono::milliseconds retry_last{15'000};
