@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the backend rests on, asked of a real QEMU (the testbed's; CXLPOOL_TEST_ROOT names another
-// root): the query by a twice-named add tells the state and changes nothing. The machine stays
-// paused before its first instruction, so an offer stays pending for ever.
+// What the backend rests on, asked of a real QEMU (the testbed's; CXLPOOL_TESTBED_ROOT names
+// another root): the query by a twice-named add tells the state and changes nothing. The machine
+// stays paused before its first instruction, so an offer stays pending for ever.
 #include <gtest/gtest.h>
 
 #include <csignal>
@@ -21,7 +21,7 @@ std::string qemu_of(const fs::path& root) { return (root / "usr/bin/qemu-system-
 
 // The testbed's newest root in its cache.
 std::optional<fs::path> find_root() {
-    if (const char* named = std::getenv("CXLPOOL_TEST_ROOT")) return named;
+    if (const char* named = std::getenv("CXLPOOL_TESTBED_ROOT")) return named;
     const auto variable = [](const char* name) { return std::string(std::getenv(name) ?: ""); };
     fs::path cache = variable("CXLPOOL_CACHE");
     if (cache.empty() && !variable("XDG_CACHE_HOME").empty()) {
