@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <random>
-#include <utility>
 
 namespace cxlpool::sim {
 
@@ -29,10 +28,7 @@ void SimBackend::set_desired(std::function<Desired(const HostName&)> desired) {
 }
 
 void SimBackend::expect(const HostName& host, const std::string& instance) {
-    const auto found = world_->hosts().find(host);
-    if (found == world_->hosts().end() || found->second->instance() != instance) {
-        dead_.push_back({host, instance});
-    }
+    world_->expect(host, instance);
 }
 
 void SimBackend::run(Sink sink) {
@@ -43,9 +39,6 @@ void SimBackend::run(Sink sink) {
 void SimBackend::start_command(const Command& command) { world_->start_command(command); }
 
 void SimBackend::advance(Millis now) {
-    for (const HostDied& died : std::exchange(dead_, {})) {
-        if (sink_) sink_(died);
-    }
     world_->notice_desired();
     for (const Input& input : world_->advance(now)) {
         if (sink_) sink_(input);

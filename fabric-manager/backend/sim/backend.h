@@ -38,7 +38,6 @@ class SimBackend : public Backend {
   private:
     std::unique_ptr<SimWorld> world_;
     Sink sink_;
-    std::vector<HostDied> dead_;  // expected, but of an earlier run: not told yet
 };
 
 }  // namespace cxlpool::sim

@@ -45,7 +45,6 @@ void SimHost::power_on(Millis boot_ms) {
 void SimHost::power_off() {
     if (!powered_) return;
     powered_ = false;
-    dead_.push_back(instance_);
     forget_guest();
     for (SimDevice* device : links_.devices) device->forget(name_);
 }

@@ -42,7 +42,6 @@ class SimHost {
     bool powered() const { return powered_; }
     bool up() const { return powered_ && booted_; }
     const std::string& instance() const { return instance_; }
-    const std::vector<std::string>& dead_instances() const { return dead_; }
     std::string boot() const;
     bool attached(const SimDevice& device) const;
 
@@ -103,7 +102,6 @@ class SimHost {
     std::uint64_t instances_ = 0, boots_ = 0, drivers_ = 0, seq_ = 0;
     int next_dax_ = 0;
     std::string instance_;
-    std::vector<std::string> dead_;  // instances that ended
     std::map<Key, Extent> extents_;
 };
 

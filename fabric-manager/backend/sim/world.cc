@@ -51,21 +51,36 @@ SimWorld::SimWorld(RackConfig config)
     }
 }
 
+namespace {
+
+HostUnreachable unreachable(const SimHost& host) {
+    if (host.powered()) return {host.name(), "its management socket does not answer", Silence::no_answer};
+    return {host.name(), "nobody listens on its management socket", Silence::nobody_listens};
+}
+
+}  // namespace
+
 // ---- lives of the manager ---------------------------------------------------------------------------
 
 void SimWorld::manager_found() {
     manager_there_ = true;
     seen_rev_.clear();
     for (auto& [name, host] : hosts_) {
-        // A process that ended while fmd was away is told from a live one by pid and start time.
-        for (const std::string& dead : host->dead_instances()) deliver(1, HostDied{name, dead});
         if (host->powered() && !host->behaviour.unreachable) {
             deliver(1, HostUp{name, host->instance()});
         } else {
-            deliver(1, HostUnreachable{name, "its management socket does not answer"});
+            deliver(1, unreachable(*host));
         }
         host->kick();
     }
+}
+
+// A process that ended while fmd was away is told from a live one by pid and start time.
+void SimWorld::expect(const HostName& name, const std::string& instance) {
+    const auto host = hosts_.find(name);
+    const bool alive = host != hosts_.end() && host->second->powered() &&
+                       host->second->instance() == instance;
+    if (!alive) deliver(1, HostDied{name, instance});
 }
 
 void SimWorld::manager_lost() {
@@ -266,7 +281,7 @@ void SimWorld::set_reachable(const HostName& name, bool reachable) {
     if (host.behaviour.unreachable != reachable) return;
     host.behaviour.unreachable = !reachable;
     if (!reachable) {
-        deliver(1, HostUnreachable{name, "its management socket does not answer"});
+        deliver(1, unreachable(host));
     } else if (host.powered()) {
         deliver(1, HostUp{name, host.instance()});
     }

@@ -68,6 +68,8 @@ class SimWorld {
     void manager_lost();
     // fmd is there (again): it hears which machines it can talk to.
     void manager_found();
+    // Before manager_found(): the journal's instance of a host. Its end is told when it has ended already.
+    void expect(const HostName& host, const std::string& instance);
 
     // ---- what may happen to hosts --------------------------------------------------------------------
     SimHost& host(const HostName& name) { return *hosts_.at(name); }
