@@ -137,16 +137,31 @@ K={KERNEL}; Q=11.1.3; set -e
         self.assertEqual((again.stdout, again.stderr), (first.stdout, ""))
         self.assertEqual(self.calls(), 1)
 
+    def start(self):
+        return subprocess.Popen([str(common.TESTBED), "root"], env={**os.environ, **self.env},
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def build_held(self):
+        """A build that goes on when let_go() says so."""
+        self.mmdebstrap(f"while [ ! -e {self.folder}/go ]; do sleep 0.05; done")
+        first = self.start()
+        while not self.calls():
+            time.sleep(0.02)
+        second = self.start()
+        said = second.stderr.readline()  # before anything is let go: no race
+        self.assertIn("waiting for another testbed that builds", said)
+        return first, second
+
+    def let_go(self):
+        (self.folder / "go").touch()
+
     def test_two_at_once_build_one(self):
-        self.mmdebstrap("sleep 1")
-        both = [subprocess.Popen([str(common.TESTBED), "root"], env={**os.environ, **self.env},
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                for _ in range(2)]
-        out = [p.communicate() for p in both]
-        self.assertEqual([p.returncode for p in both], [0, 0])
-        self.assertEqual(out[0][0], out[1][0])
+        first, second = self.build_held()
+        self.let_go()
+        out = [p.communicate()[0] for p in (first, second)]
+        self.assertEqual([first.returncode, second.returncode], [0, 0])
+        self.assertEqual(out[0], out[1])
         self.assertEqual(self.calls(), 1)
-        self.assertEqual(sum("waiting for another testbed" in o[1] for o in out), 1)
 
     def test_a_failure_says_why_and_leaves_nothing_half(self):
         self.mmdebstrap('echo "E: no space left on device" >&2; exit 1')
@@ -165,20 +180,18 @@ K={KERNEL}; Q=11.1.3; set -e
         self.assertEqual([p.name for p in self.cache.glob("root-*") if p.is_dir()], [])
 
     def test_killed_in_the_middle(self):
-        self.mmdebstrap(f"mkdir -p {self.folder}/was; sleep 1.5", "")
-        first = subprocess.Popen([str(common.TESTBED), "root"], env={**os.environ, **self.env},
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (self.folder / "was").exists():
-            time.sleep(0.02)
+        # The orphaned build still holds the lock: the second neither joins nor overtakes it.
+        first, second = self.build_held()
         first.kill()
         first.wait()
-        # The orphaned build still holds the lock: the second neither joins nor overtakes it.
-        began = time.monotonic()
-        second = common.testbed("root", env=self.env)
-        self.assertEqual(second.returncode, 0, second.stderr)
-        self.assertIn("waiting for another", second.stderr)
-        self.assertGreater(time.monotonic() - began, 0.5)
+        time.sleep(0.3)
+        self.assertIsNone(second.poll())
+        self.assertEqual(self.calls(), 1)
+        self.let_go()
+        _, said = second.communicate()
+        self.assertEqual(second.returncode, 0, said)
         self.assertEqual(self.calls(), 2)
+        first.communicate()
 
     def test_no_mirror(self):
         self.mmdebstrap()
