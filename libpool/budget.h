@@ -1,40 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 // How soon the next window may open, so that sampling costs no more CPU than allowed. Pure: time comes
-// in. Two accounts that refill with time and are spent by what windows cost: a patient one at the
-// budget's rate, with a reserve so that a program that has just begun learns quickly, and a strict one
-// at three times the rate and nearly no reserve, which bounds any moment.
+// in. Windows are paid for after the fact, and the next one waits until the debt is gone. What is
+// granted (the first windows of a range, from which it is learnt) is not charged to the budget, but
+// even then no moment costs more than `most` of a CPU.
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 
 namespace libpool {
 
 class Budget {
   public:
-    explicit Budget(double share_of_cpu) : share_(share_of_cpu) {}
+    explicit Budget(double share_of_cpu)
+        : share_(share_of_cpu), most_(std::max(share_of_cpu, most)) {}
 
     void pass(double seconds) {
-        patient_s_ = std::min(patient_s_ + seconds * share_, patient_reserve_s);
-        strict_s_ = std::min(strict_s_ + seconds * share_ * burst, strict_reserve_s);
+        account_s_ = std::min(account_s_ + seconds * share_, 0.0);
+        moment_s_ = std::min(moment_s_ + seconds * most_, 0.0);
     }
     void spend(double cpu_seconds) {
-        patient_s_ -= cpu_seconds;
-        strict_s_ -= cpu_seconds;
+        account_s_ -= cpu_seconds;
+        moment_s_ -= cpu_seconds;
     }
+    void grant(double cpu_seconds) { account_s_ += cpu_seconds; }
+
     // Until both accounts are out of debt.
     double wait_s() const {
-        return std::max({-patient_s_ / share_, -strict_s_ / (share_ * burst), 0.0});
+        return std::max({-account_s_ / share_, -moment_s_ / most_, 0.0});
     }
 
-    static constexpr double burst = 3;
-    static constexpr double patient_reserve_s = 0.3;
-    static constexpr double strict_reserve_s = 0.02;
+    static constexpr double most = 0.25;
 
   private:
     double share_;
-    double patient_s_ = patient_reserve_s;
-    double strict_s_ = strict_reserve_s;
+    double most_;
+    double account_s_ = 0;
+    double moment_s_ = 0;
 };
 
 }  // namespace libpool

@@ -10,9 +10,10 @@ namespace libpool {
 
 namespace {
 
-constexpr size_t refresh_pages = 4096;      // asked about per decision, in turn
+constexpr size_t refresh_pages = 512;       // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;   // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;         // nothing is tracked
+constexpr int learning_windows = 16;         // of a new range: beyond the CPU budget
 constexpr uint64_t trial_pages = 32;         // the first move: to learn what moving costs here
 constexpr uint64_t measured_pages_min = 16;  // fewer say little about that
 
@@ -56,6 +57,7 @@ Result<void> Engine::add(const Range& range) {
         write_line(*record_, RecordedNodes{tracked->id, tracked->nodes});
     }
     tracked_.push_back(std::move(tracked));
+    learning_windows_ = learning_windows;
     count(Stat::tracked_bytes, range.pages * page_bytes);
     return {};
 }
@@ -84,7 +86,7 @@ void Engine::run() {
             empty = tracked_.empty();
             if (!empty) arm_all();
         }
-        if (!clock_.wait(empty ? idle_wait_s : ladder_.next_s(boundary_rate_))) return;
+        if (!clock_.wait(empty ? idle_wait_s : ladder_.next_s(boundary_rate_, affordable_s_))) return;
         if (!empty) {
             std::lock_guard guard(lock_);
             scan_all();
@@ -95,16 +97,28 @@ void Engine::run() {
         double cpu_s = clock_.thread_cpu_s() - cpu_in_moves_s_;
         uint64_t touched = stat(Stat::touched);
         double faults_s = double(touched - last_touched) * sampler_.fault_ns() * 1e-9;
+        if (!empty) reckon_window(cpu_s - last_cpu_s, faults_s);
         count(Stat::thread_cpu_ns, static_cast<uint64_t>((cpu_s - last_cpu_s) * 1e9));
         count(Stat::fault_cpu_ns, static_cast<uint64_t>(faults_s * 1e9));
         double now = clock_.now_s();
         budget_.pass(now - last_s);
         budget_.spend(cpu_s - last_cpu_s + faults_s);
+        if (!empty && learning_windows_ > 0) {
+            --learning_windows_;
+            budget_.grant(cpu_s - last_cpu_s + faults_s);
+        }
         last_s = now;
         last_cpu_s = cpu_s;
         last_touched = touched;
         if (double pause_s = budget_.wait_s(); pause_s > 0 && !clock_.wait(pause_s)) return;
     }
+}
+
+// How long a window may be before its faults cost more than arming and scanning do.
+void Engine::reckon_window(double fixed_s, double faults_s) {
+    fixed_cost_s_ = fixed_cost_s_ == 0 ? fixed_s : 0.8 * fixed_cost_s_ + 0.2 * fixed_s;
+    fault_share_ = std::max(0.8 * fault_share_, faults_s / std::max(window_s_, 1e-6));
+    affordable_s_ = fault_share_ > 0 ? fixed_cost_s_ / fault_share_ : Ladder::longest_s;
 }
 
 void Engine::arm_all() {
@@ -129,6 +143,7 @@ void Engine::scan_one(Tracked& tracked) {
     auto window_s = sampler_.scan(tracked.range, seen);
     if (!window_s) return trouble(window_s.error().sentence);
 
+    window_s_ = *window_s;
     uint64_t present = 0, touched = 0;
     std::vector<size_t> newborn;  // seen, but we do not know where
     for (size_t page = 0; page < seen.size(); ++page) {

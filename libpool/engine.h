@@ -100,6 +100,7 @@ class Engine {
         size_t page;
     };
 
+    void reckon_window(double fixed_s, double faults_s);
     void arm_all();
     void scan_all();
     void scan_one(Tracked& tracked);
@@ -129,10 +130,16 @@ class Engine {
     std::vector<std::unique_ptr<Tracked>> tracked_;
     int next_id_ = 0;
 
+    std::atomic<int> learning_windows_ = 0;
+
     // Of the thread that runs run().
     Budget budget_;
     Ladder ladder_;
     double boundary_rate_ = 0;
+    double window_s_ = 0;       // length of the last one
+    double fixed_cost_s_ = 0;   // of arming, scanning and deciding, lately
+    double fault_share_ = 0;    // CPU that faults take within a short window, as a share of its length
+    double affordable_s_ = 0.004;
     double move_ns_ = 2000;  // per page: a guess, then as measured lately
     bool move_cost_known_ = false;
     double move_credit_bytes_ = 0;

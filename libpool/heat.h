@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// How often each page is touched, as far as one bit per window can tell. Pure.
+// How often each page is touched, as far as one bit per window can tell. Pure but for a seed.
 //
 // A window of length W over a page with touch rate r shows "touched" with probability 1 - exp(-rW).
-// One W saturates (all that is hotter than 1/W looks alike), so windows of many lengths are mixed
-// and each page holds a belief: a probability for each of 16 rates, 1/16 … 2048 per second, a factor
-// of 2 apart, updated by Bayes' rule. Before each window a small share of the belief is given back to
-// the prior: pages change their mind. Rejected: counters per window length (a page that turns hot
-// has to outlive its old windows first), and a Gamma belief (cannot say "hot, nobody knows how hot").
-// Costs 64 bytes a page.
+// One W saturates (all that is hotter than 1/W looks alike), so windows of many lengths are mixed,
+// and each page has a belief about log2 of its rate: a normal distribution, cut to 1/16 … 3400 touches
+// per second. A window updates it by Bayes' rule; before that a small share of the belief goes back to
+// the prior, since pages change their mind.
+//
+// One byte a page: 64 means, a quarter octave apart, times 4 spreads. There are so few beliefs that a
+// window computes each one's two successors once and every page is a table look-up. What falls between
+// two beliefs is rounded at random, so that many small steps add up. Rejected: counters per window
+// length (a page that turns hot must first outlive its old windows), and 16 floats a page (exact, and
+// ten times slower than taking the sample).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,22 +27,16 @@ enum class Seen : uint8_t {
     touched,  // touched, or came into being
 };
 
-inline constexpr size_t rate_count = 16;
-using Belief = std::array<float, rate_count>;
-
 // Touches per second. lower and upper leave out 5 % of the belief each.
 struct Rate {
     float lower = 0;
-    float mean = 0;
+    float mean = 0;  // of the logarithm
     float upper = 0;
 };
 
-// The rate of step `index` of the scale, touches per second.
-double rate_step(size_t index);
-
 class Heat {
   public:
-    explicit Heat(size_t pages);
+    explicit Heat(size_t pages, uint64_t seed = 1);
 
     // One window of `seconds` over all pages, seen[i] for page i.
     void observe(double seconds, std::span<const Seen> seen);
@@ -48,11 +45,11 @@ class Heat {
     // Windows in which the page was present, up to 255.
     uint8_t windows(size_t page) const { return windows_[page]; }
     size_t size() const { return beliefs_.size(); }
-    const Belief& belief(size_t page) const { return beliefs_[page]; }
 
   private:
-    std::vector<Belief> beliefs_;
+    std::vector<uint8_t> beliefs_;
     std::vector<uint8_t> windows_;
+    uint64_t random_;
 };
 
 }  // namespace libpool

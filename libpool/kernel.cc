@@ -3,6 +3,8 @@
 
 #include <numaif.h>
 
+#include <chrono>
+#include <map>
 #include <vector>
 
 #include "topology.h"
@@ -24,7 +26,27 @@ class RealKernel final : public Kernel {
         return rc < 0 ? -errno : rc;
     }
 
-    Result<uint64_t> room_bytes(int node) override { return read_node_room("", node); }
+    Result<uint64_t> room_bytes(int node) override {
+        auto free_bytes = read_node_free("", node);
+        if (!free_bytes) return free_bytes;
+        uint64_t mark = watermark_bytes(node);
+        return *free_bytes > mark ? *free_bytes - mark : 0;
+    }
+
+  private:
+    // Marks move when memory is plugged, not from one batch to the next, and are slow to read.
+    uint64_t watermark_bytes(int node) {
+        auto now = std::chrono::steady_clock::now();
+        if (marks_.empty() || now - read_at_ > std::chrono::seconds(10)) {
+            marks_ = read_watermarks("").value_or(std::map<int, uint64_t>());
+            read_at_ = now;
+        }
+        auto found = marks_.find(node);
+        return found == marks_.end() ? 0 : found->second;
+    }
+
+    std::map<int, uint64_t> marks_;
+    std::chrono::steady_clock::time_point read_at_;
 };
 }  // namespace
 

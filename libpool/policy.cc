@@ -2,6 +2,7 @@
 #include "policy.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace libpool {
 
@@ -36,6 +37,18 @@ Sorted sort_pages(std::span<const PageView> pages, double admission) {
     return sorted;
 }
 
+// The rate of the page that would just fit near, were all sorted by heat.
+double marginal_rate(std::span<const PageView> pages, uint64_t capacity_pages) {
+    std::vector<float> rates;
+    for (const PageView& page : pages) {
+        if (page.place != Place::unknown && page.windows > 0) rates.push_back(page.rate.mean);
+    }
+    if (rates.size() <= capacity_pages) return 0;
+    auto margin = rates.begin() + static_cast<ptrdiff_t>(capacity_pages);
+    std::nth_element(rates.begin(), margin, rates.end(), std::greater<>());
+    return *margin;
+}
+
 }  // namespace
 
 double admission_rate(const Situation& situation) {
@@ -47,8 +60,9 @@ Plan decide(std::span<const PageView> pages, const Situation& situation) {
     Sorted sorted = sort_pages(pages, admission);
 
     Plan plan;
-    plan.boundary_rate = admission;
     uint64_t near_count = sorted.near.size();
+    uint64_t capacity = std::min(situation.near_limit_pages, near_count + situation.near_room_pages);
+    plan.boundary_rate = std::max(admission, marginal_rate(pages, capacity));
     uint64_t far_room = situation.far_room_pages;
     size_t victim = 0;  // next of sorted.near
 
@@ -73,7 +87,6 @@ Plan decide(std::span<const PageView> pages, const Situation& situation) {
         }
         if (victim == sorted.near.size() || far_room == 0) break;
         const Rate& stays = pages[sorted.near[victim]].rate;
-        plan.boundary_rate = std::max(plan.boundary_rate, double(stays.mean));
         double lower = pages[newcomer].rate.lower;
         bool pays = lower - stays.upper > 2 * admission && lower > swap_margin * stays.upper;
         if (!pays) break;

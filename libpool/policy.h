@@ -44,7 +44,7 @@ struct Situation {
 struct Plan {
     std::vector<uint32_t> demote;   // coldest first
     std::vector<uint32_t> promote;  // hottest first
-    // The rate at which the last decision was close: windows of about 1/this tell most.
+    // The rate that parts what fits near from what does not: windows of about 1/this tell most.
     double boundary_rate = 0;
 };
 
@@ -53,7 +53,7 @@ inline constexpr uint8_t judge_windows = 3;
 // Windows for which a page that was moved, or could not be, is left where it is.
 inline constexpr uint8_t rest_windows = 8;
 // A newcomer's lower bound must be this much above its victim's upper bound.
-inline constexpr double swap_margin = 2;
+inline constexpr double swap_margin = 4;
 
 // Touches per second from which one move pays for itself within the stay.
 double admission_rate(const Situation& situation);

@@ -214,8 +214,7 @@ Result<Topology> read_topology(const std::string& root) {
         return fail(ENOENT, "no NUMA nodes below %s: is sysfs mounted, and does the kernel have NUMA?",
                     folder.c_str());
     }
-    auto zoneinfo = read_file(root + "/proc/zoneinfo");
-    auto marks = parse_watermarks(zoneinfo ? *zoneinfo : "");
+    auto marks = read_watermarks(root).value_or(std::map<int, uint64_t>());
 
     Topology topology;
     std::vector<int> with_cpus;
@@ -250,16 +249,30 @@ Result<Topology> read_topology(const std::string& root) {
     return topology;
 }
 
-Result<uint64_t> read_node_room(const std::string& root, int node) {
+Result<uint64_t> read_node_free(const std::string& root, int node) {
     std::string path = root + text("/sys/devices/system/node/node%d/meminfo", node);
     auto meminfo = read_file(path);
-    if (!meminfo) return fail(ENOENT, "node %d is not there (%s)", node, path.c_str());
+    size_t at = meminfo ? meminfo->find("MemFree:") : std::string::npos;
+    unsigned long long kib = 0;
+    if (at == std::string::npos || std::sscanf(meminfo->c_str() + at, "MemFree: %llu", &kib) != 1) {
+        return fail(ENOENT, "node %d is not there (%s)", node, path.c_str());
+    }
+    return kib * 1024;
+}
+
+Result<std::map<int, uint64_t>> read_watermarks(const std::string& root) {
     auto zoneinfo = read_file(root + "/proc/zoneinfo");
-    if (!zoneinfo) return fail(ENOENT, "%s", zoneinfo.error().sentence.c_str());
-    auto marks = parse_watermarks(*zoneinfo);
-    uint64_t free_bytes = or_zero(parse_meminfo(*meminfo), "MemFree");
-    uint64_t mark = marks.contains(node) ? marks[node] : 0;
-    return free_bytes > mark ? free_bytes - mark : 0;
+    if (!zoneinfo) return std::unexpected(zoneinfo.error());
+    return parse_watermarks(*zoneinfo);
+}
+
+Result<uint64_t> read_node_room(const std::string& root, int node) {
+    auto free_bytes = read_node_free(root, node);
+    if (!free_bytes) return free_bytes;
+    auto marks = read_watermarks(root);
+    if (!marks) return std::unexpected(marks.error());
+    uint64_t mark = marks->contains(node) ? marks->at(node) : 0;
+    return *free_bytes > mark ? *free_bytes - mark : 0;
 }
 
 }  // namespace libpool

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,13 @@ Result<std::vector<int>> parse_list(const std::string& list);
 // root "" = this machine.
 Result<Topology> read_topology(const std::string& root);
 
-// Live MemFree of a node minus its watermark, 0 when below. ENOENT when the node is not there.
+// Live MemFree of a node. ENOENT when the node is not there.
+Result<uint64_t> read_node_free(const std::string& root, int node);
+
+// What the kernel keeps free on each node, in bytes. Slow to read (it prints every zone).
+Result<std::map<int, uint64_t>> read_watermarks(const std::string& root);
+
+// Live MemFree of a node minus its watermark, 0 when below.
 Result<uint64_t> read_node_room(const std::string& root, int node);
 
 }  // namespace libpool

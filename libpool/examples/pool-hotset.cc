@@ -290,6 +290,12 @@ Effort effort_of(const pool::Tiering& tiering) {
             tiering.status()};
 }
 
+// "40 MiB", "512 KiB"
+std::string size_text(uint64_t bytes) {
+    bool whole = bytes >= 1 << 20 && bytes % (1 << 20) == 0;
+    return std::to_string(whole ? bytes >> 20 : bytes >> 10) + (whole ? " MiB" : " KiB");
+}
+
 std::string sparkline(const std::vector<double>& percents) {
     static const char* const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     std::string line;
@@ -315,9 +321,10 @@ std::string failed_check(const std::vector<Phase>& phases) {
 
 void print_table(const Settings& s, const std::vector<Phase>& phases,
                  const std::optional<Effort>& effort) {
-    std::printf("data %" PRIu64 " MiB, all far at first; %" PRIu64 " MiB of it hot (%" PRIu64
-                " %% of the accesses); near limit %" PRIu64 " MiB; seed %" PRIu64 "\n\n",
-                s.bytes >> 20, s.hot_bytes >> 20, s.hot_percent, s.near_limit_bytes >> 20, s.seed);
+    std::printf("data %s, all far at first; %s of it hot (%" PRIu64
+                " %% of the accesses); near limit %s; seed %" PRIu64 "\n\n",
+                size_text(s.bytes).c_str(), size_text(s.hot_bytes).c_str(), s.hot_percent,
+                size_text(s.near_limit_bytes).c_str(), s.seed);
     std::printf("tiering  seconds  accesses/s  near: mean   in the end  by second\n");
     for (const Phase& phase : phases) {
         std::printf("%-7s  %7.0f  %10.0f      %5.1f %%     %5.1f %%  %s\n", phase.tiering.c_str(),

@@ -125,7 +125,8 @@ enum pool_option {
     POOL_OPTION_NEAR_LIMIT_BYTES = 0, /* near memory that tracked pages may take; default: no limit
                                          but the node's own room */
     POOL_OPTION_CPU_BUDGET_PPM = 1,   /* overhead of sampling, parts per million of one CPU; default
-                                         10000 (1 %), 100…1000000 */
+                                         10000 (1 %), 100…1000000. The first 16 windows after an
+                                         add come on top, at no more than a quarter of a CPU */
     POOL_OPTION_MOVER = 2,            /* enum pool_mover_kind; default POOL_MOVER_KERNEL */
     POOL_OPTION_MOVE_LIMIT_BYTES_PER_S = 3, /* default 0: none */
     POOL_OPTION_GAIN_NS = 4, /* what one access to a near page saves, default 150; 1…1000000 */

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C++ face over the C one, on this machine: no second node is needed.
+#include <gtest/gtest.h>
+#include <pool/pool.hpp>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace {
+
+TEST(Face, ReadsThisMachine) {
+    auto topology = pool::Topology::read();
+    ASSERT_TRUE(topology) << topology.error().message;
+    ASSERT_FALSE(topology->nodes().empty());
+    EXPECT_GT(topology->nodes()[0].total_bytes, topology->nodes()[0].free_bytes);
+    EXPECT_FALSE(topology->reason().empty());
+    EXPECT_TRUE(pool::node_room_bytes(topology->nodes()[0].id));
+    EXPECT_FALSE(pool::node_room_bytes(1000));
+}
+
+TEST(Face, NothingToTierIsARefusalWithItsReason) {
+    auto topology = pool::Topology::read();
+    ASSERT_TRUE(topology);
+    auto tiering = pool::Tiering::start(*topology);
+    if (topology->tier_count() == 1) {
+        ASSERT_FALSE(tiering);
+        EXPECT_EQ(tiering.error().code, EOPNOTSUPP);
+        EXPECT_EQ(tiering.error().message, topology->reason());
+    }
+    auto probed = pool::probe_sampler();
+    if (!probed) {
+        EXPECT_GT(probed.error().message.size(), 20u);
+    }
+}
+
+TEST(Face, OptionsOutOfRangeAreRefused) {
+    auto topology = pool::Topology::read();
+    pool::Options options{{{POOL_OPTION_CPU_BUDGET_PPM, 5}}, {}};
+    auto tiering = pool::Tiering::start(*topology, options);
+    ASSERT_FALSE(tiering);
+    EXPECT_EQ(tiering.error().code, EINVAL);
+    EXPECT_EQ(tiering.error().message, "option 1 takes 100 to 1000000, not 5");
+}
+
+TEST(Face, FindsItsOwnPagesByPhysicalAddressWhenItMay) {
+    auto topology = pool::Topology::read();
+    auto arena = pool::Arena::create(*topology, 0, 1 << 20, POOL_ARENA_POPULATE);
+    ASSERT_TRUE(arena) << arena.error().message;
+    auto held = pool::held_bytes(getpid(), 0, UINT64_MAX);
+    if (!held) {  // no CAP_SYS_ADMIN, or a kernel before 6.7: both say so
+        EXPECT_TRUE(held.error().code == EPERM || held.error().code == EOPNOTSUPP);
+        return;
+    }
+    EXPECT_GE(*held, 2u << 20);
+    EXPECT_EQ(pool::held_bytes(getpid(), 0, 0).value(), 0u);
+}
+
+TEST(Face, EvacuationNeedsATargetAndAProcess) {
+    EXPECT_EQ(pool::evacuate_node(0, 0, {}).error().code, EINVAL);
+    EXPECT_EQ(pool::evacuate_node(0, 0, {0}).error().message,
+              "node 0 cannot be emptied into itself");
+    EXPECT_FALSE(pool::evacuate_node(0x3fffffff, 1, {0}));
+}
+
+}  // namespace
