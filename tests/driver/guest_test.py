@@ -531,9 +531,10 @@ def a_function_removed_keeps_its_memory(bed):
     need(holder.end() == 0, "a program on that memory did not survive")
     said = bed.sh("rmmod cxl_dcd && echo unloaded", check=False)
     need("unloaded" not in said, said)
-    bed.sh("echo 1 > /sys/bus/pci/rescan; "
-           f"echo cxl_dcd > /sys/bus/pci/devices/{address}/driver_override; "
-           f"echo {address} > /sys/bus/pci/drivers_probe", check=False)
+    # found again; without autoprobe, or cxl_pci would have it before it can be named
+    bed.sh("cd /sys/bus/pci; echo 0 > drivers_autoprobe; echo 1 > rescan; "
+           f"echo cxl_dcd > devices/{address}/driver_override; echo {address} > drivers_probe; "
+           "echo 1 > drivers_autoprobe")
     bed.find()
     columns = bed.mem1.wait_state(extent, "stuck")
     need("until reboot" in columns["error"], f"{columns}")
