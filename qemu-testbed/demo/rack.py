@@ -367,7 +367,14 @@ class Rack:
         self.testbed("start", host, timeout=180).must()
 
     def reboot_host(self, host: str) -> None:
+        """Returns when fmd has heard of the new boot: until then it believes the last report."""
+        boot = self.host_view(host)["boot"]
         self.testbed("reboot", host, timeout=180).must()
+        until(lambda: self.host_view(host)["boot"] != boot, 30, f"{host} has rebooted and fmd was not told")
+        self.wait_ready(host)
+
+    def host_view(self, host: str) -> dict:
+        return self.fmctl("host", "show", host, "--json").must().json()
 
     def stop_host(self, host: str) -> None:
         self.testbed("stop", host).must()

@@ -99,7 +99,7 @@ def the_driver_stays_while_memory_is_plugged(rack):
 def the_driver_gives_back_what_is_not_plugged(rack):
     """With nothing plugged it can go, returns what it had accepted, and comes back."""
     sh(rack, "h3", "rmmod cxl_dcd").must()
-    until(lambda: rack.fmctl("host", "show", "h3", "--json").json()["state"] == "no-driver", 20,
+    until(lambda: rack.host_view("h3")["state"] == "no-driver", 20,
           "fmd does not see that h3 has no driver")
     pending = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M", "--name", "later", "--wait=2")
     expect(pending.code == 4, f"a grant to a host without driver ended with code {pending.code}")

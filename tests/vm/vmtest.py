@@ -100,8 +100,9 @@ def run_one(rack: Rack, check) -> list[str]:
         check(rack)
         print(f"ok      {check.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
         return []
-    except (Fault, Failed) as e:
-        print(f"FAILED  {check.__name__} ({time.monotonic() - began:.1f} s): {e}\n"
+    except Exception as e:  # also a KeyError: the next checks shall still run
+        said = str(e) if isinstance(e, (Fault, Failed)) else repr(e)
+        print(f"FAILED  {check.__name__} ({time.monotonic() - began:.1f} s): {said}\n"
               f"        at {_where()}", flush=True)
     recover(rack)
     return [check.__name__]
@@ -140,17 +141,17 @@ def extents_of(rack: Rack, host: str) -> list[list[str]]:
     return [line.split(maxsplit=6) for line in out.splitlines()]
 
 
-def report(rack: Rack, host: str, **changed) -> tuple[int, str]:
+def report(rack: Rack, sender: str, /, **changed) -> tuple[int, str]:
     """Send fmd a report from inside the guest, as a poold that lies would. Returns HTTP status, body."""
-    boot = rack.host(host, "cat", "/proc/sys/kernel/random/boot_id").must().out.strip()
-    body = {"boot": boot, "driver": "0123456789abcdef", "seq": 1_000_000_000, "host": host,
+    boot = rack.host(sender, "cat", "/proc/sys/kernel/random/boot_id").must().out.strip()
+    body = {"boot": boot, "driver": "0123456789abcdef", "seq": 1_000_000_000, "host": sender,
             "memory_block": 128 * MIB, "poold": "0.1.0", "driver_state": "ready", "driver_error": "",
             "online_policy": "offline", "devices": [], "pressure": {"some_avg10": 0.0},
             "nodes": [{"node": 0, "total": 2 << 30, "free": 1 << 30}]}
     text = json.dumps({**body, **changed})
     request = ("POST /v1/report HTTP/1.1\r\nHost: fmd\r\nContent-Type: application/json\r\n"
                f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}")
-    answer = rack.host(host, "nc", "-w", "5", "10.0.2.100", "7000", stdin=request.encode(),
+    answer = rack.host(sender, "nc", "-w", "5", "10.0.2.100", "7000", stdin=request.encode(),
                        timeout=20).out
     head, _, rest = answer.partition("\r\n\r\n")
     words = head.split()
