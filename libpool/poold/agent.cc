@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "poold/agent.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -8,10 +9,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <thread>
-
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "poold/blocks.h"
 
@@ -22,14 +21,14 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto backoff_first = 100ms;
-constexpr auto backoff_last = 3200ms;   // well below the time after which fmd calls a host silent
+constexpr auto backoff_last = 3200ms;  // well below the time after which fmd calls a host silent
 constexpr auto report_limit = 5s;
 constexpr auto order_retry_first = 1000ms;
-constexpr auto order_patience = 4000ms;  // for an order that was taken: the driver retries by itself
+constexpr auto order_patience =
+    4000ms;  // for an order that was taken: the driver retries by itself
 constexpr auto order_retry_last = 30000ms;
 
-std::chrono::milliseconds doubled(std::chrono::milliseconds delay,
-                                  std::chrono::milliseconds first,
+std::chrono::milliseconds doubled(std::chrono::milliseconds delay, std::chrono::milliseconds first,
                                   std::chrono::milliseconds last) {
     return std::clamp(delay * 2, first, last);
 }
@@ -69,7 +68,8 @@ class Generations {
                           ? std::move(known->second)
                           : One{Fd(open(tree_.at(device.folder() + "/generation").c_str(),
                                         O_RDONLY | O_CLOEXEC)),
-                                {}, false};
+                                {},
+                                false};
             std::string value = one.read();
             // Woken without a change: a file that does not know poll(), or is gone. The heartbeat
             // sees to it; polling it would spin.
@@ -255,10 +255,10 @@ void Agent::report_loop() {
 
 // True when the list is another one now.
 Result<bool> Agent::follow(HttpClient& client, uint64_t after, std::chrono::seconds wait) {
-    auto response = client.get(text("/v1/desired?after=%llu&wait=%lld",
-                                    static_cast<unsigned long long>(after),
-                                    static_cast<long long>(wait.count())),
-                               wait + 10s);
+    auto response =
+        client.get(text("/v1/desired?after=%llu&wait=%lld", static_cast<unsigned long long>(after),
+                        static_cast<long long>(wait.count())),
+                   wait + 10s);
     if (!response) return std::unexpected(response.error());
     if (response->status == 204) return false;
     if (response->status != 200) {
@@ -347,9 +347,12 @@ void Agent::act(const std::vector<Action>& actions) {
     std::vector<DrainJob> jobs;
     for (const Action& action : actions) {
         const Key& key = key_of(action);
-        if (auto* one = std::get_if<Empty>(&action)) jobs.push_back(*one);
-        else if (auto* two = std::get_if<Refill>(&action)) jobs.push_back(*two);
-        else if (auto* say = std::get_if<Say>(&action)) notes[key].error = say->sentence;
+        if (auto* one = std::get_if<Empty>(&action))
+            jobs.push_back(*one);
+        else if (auto* two = std::get_if<Refill>(&action))
+            jobs.push_back(*two);
+        else if (auto* say = std::get_if<Say>(&action))
+            notes[key].error = say->sentence;
         else {
             Attempt& attempt = attempts_[key];
             const Order& order = std::holds_alternative<Order>(action)

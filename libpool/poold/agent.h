@@ -5,8 +5,8 @@
 //   report  tells fmd every change of the picture, and the heartbeat
 //   follow  keeps fmd's latest list of wishes (long-poll)
 //   work    decides (decide.h) and acts; emptying is the Drainer's, in its own thread
-// Losing fmd stops nothing and undoes nothing: the last wishes stay in force. Ending the daemon at any
-// point leaves memory as it is.
+// Losing fmd stops nothing and undoes nothing: the last wishes stay in force. Ending the daemon at
+// any point leaves memory as it is.
 #pragma once
 
 #include <atomic>

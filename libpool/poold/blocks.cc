@@ -34,8 +34,7 @@ std::string block_state_path(uint64_t block) {
     return text("/sys/devices/system/memory/memory%llu/state", ull(block));
 }
 
-Blocks read_blocks(const Tree& tree, const Host& host, const Device& device,
-                   const Extent& extent) {
+Blocks read_blocks(const Tree& tree, const Host& host, const Device& device, const Extent& extent) {
     Blocks blocks;
     blocks.len = extent.len;
     auto hpa = read_hpa(tree, extent);
@@ -43,9 +42,9 @@ Blocks read_blocks(const Tree& tree, const Host& host, const Device& device,
     if (!hpa) {
         blocks.problem = hpa.error().sentence;
     } else if (!expected || *expected != *hpa) {
-        blocks.problem = text("%s starts at 0x%llx, not where the window of %s puts it (0x%llx)",
-                              extent.dax.c_str(), ull(*hpa), device.bdf.c_str(),
-                              ull(expected.value_or(0)));
+        blocks.problem =
+            text("%s starts at 0x%llx, not where the window of %s puts it (0x%llx)",
+                 extent.dax.c_str(), ull(*hpa), device.bdf.c_str(), ull(expected.value_or(0)));
     } else if (host.memory_block == 0 || *hpa % host.memory_block != 0 ||
                extent.len % host.memory_block != 0) {
         blocks.problem = text("it is not made of whole memory blocks of %s",
@@ -59,8 +58,10 @@ Blocks read_blocks(const Tree& tree, const Host& host, const Device& device,
         auto state = tree.read(block_state_path(block), 4096);
         // A block that is gone is not in use: the driver is between two steps.
         if (!state && state.error().code == ENOENT) continue;
-        if (state && *state == "offline") blocks.offline.push_back(block);
-        else blocks.online.push_back(block);  // also "going-offline" and what cannot be read
+        if (state && *state == "offline")
+            blocks.offline.push_back(block);
+        else
+            blocks.online.push_back(block);  // also "going-offline" and what cannot be read
     }
     return blocks;
 }

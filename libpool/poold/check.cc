@@ -2,7 +2,6 @@
 #include "poold/check.h"
 
 #include <cstdio>
-
 #include <nlohmann/json.hpp>
 
 #include "poold/host.h"
@@ -23,7 +22,8 @@ Finding check_kernel(const Tree& tree) {
     int major = 0, minor = 0;
     bool read = std::sscanf(release.c_str(), "%d.%d", &major, &minor) == 2;
     if (!read) {
-        return {"kernel", Verdict::bad, "unknown", "mount /proc: the kernel's version is not there"};
+        return {"kernel", Verdict::bad, "unknown",
+                "mount /proc: the kernel's version is not there"};
     }
     if (major > 7 || (major == 7 && minor >= 3)) return {"kernel", Verdict::well, release, ""};
     return {"kernel", Verdict::bad, release,
@@ -54,14 +54,16 @@ Finding check_devices(const std::vector<Device>& devices) {
         finding.value += ": " + driver.error;
         finding.change = "see dmesg for what cxl_dcd says of the device, mend it, and bind it anew";
     } else if (driver.state.starts_with("other:")) {
-        finding.change = "give the pooled device to cxl_dcd: write cxl_dcd to its driver_override in "
-                         "/sys/bus/pci/devices/" +
-                         devices.front().bdf + ", unbind " + driver.state.substr(6) +
-                         ", and write the address to /sys/bus/pci/drivers_probe";
+        finding.change =
+            "give the pooled device to cxl_dcd: write cxl_dcd to its driver_override in "
+            "/sys/bus/pci/devices/" +
+            devices.front().bdf + ", unbind " + driver.state.substr(6) +
+            ", and write the address to /sys/bus/pci/drivers_probe";
     } else {
-        finding.change = "load the driver: modprobe cxl_dcd, with driver_override set to cxl_dcd in "
-                         "/sys/bus/pci/devices/" +
-                         devices.front().bdf;
+        finding.change =
+            "load the driver: modprobe cxl_dcd, with driver_override set to cxl_dcd in "
+            "/sys/bus/pci/devices/" +
+            devices.front().bdf;
     }
     return finding;
 }
@@ -83,10 +85,11 @@ Finding check_modules(const Tree& tree) {
         if (!has_module(tree, name)) missing += (missing.empty() ? "" : ", ") + std::string(name);
     }
     if (missing.empty()) return {"dax modules", Verdict::well, "dax_hmem, device_dax, kmem", ""};
-    return {"dax modules", Verdict::bad, "missing: " + missing,
-            "use a kernel with " + missing +
-                " (CONFIG_DEV_DAX, CONFIG_DEV_DAX_HMEM, CONFIG_DEV_DAX_KMEM): without them no extent "
-                "can be used"};
+    return {
+        "dax modules", Verdict::bad, "missing: " + missing,
+        "use a kernel with " + missing +
+            " (CONFIG_DEV_DAX, CONFIG_DEV_DAX_HMEM, CONFIG_DEV_DAX_KMEM): without them no extent "
+            "can be used"};
 }
 
 Finding check_memory_block(const Host& host) {

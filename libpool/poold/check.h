@@ -17,7 +17,7 @@ enum class Verdict {
 };
 
 struct Finding {
-    std::string what;    // "kernel", "online policy", …
+    std::string what;  // "kernel", "online policy", …
     Verdict verdict = Verdict::well;
     std::string value;
     std::string change;  // of bad ones: what to do, an imperative sentence

@@ -20,9 +20,10 @@ Order plug(const Wish& wish, const Device& device) {
 std::optional<Action> keep_plugged(const Wish& wish, const Device& device, const Extent& extent,
                                    const Blocks* blocks) {
     if (extent.use && *extent.use != wish.use) {
-        return Say{wish.key, text("grant %s wants it as %s and it is in use as %s: release the grant "
-                                  "that put it there first",
-                                  wish.grant.c_str(), name_of(wish.use), name_of(*extent.use))};
+        return Say{wish.key,
+                   text("grant %s wants it as %s and it is in use as %s: release the grant "
+                        "that put it there first",
+                        wish.grant.c_str(), name_of(wish.use), name_of(*extent.use))};
     }
     // The driver still means to unplug it: the release was called off.
     if (extent.want == "unplugged") return plug(wish, device);

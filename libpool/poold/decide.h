@@ -20,12 +20,12 @@ namespace poold {
 
 // How the memory blocks of a plugged `ram` extent stand.
 struct Blocks {
-    uint64_t hpa = 0;          // where the extent starts
+    uint64_t hpa = 0;  // where the extent starts
     uint64_t len = 0;
-    uint64_t block_bytes = 0;  // the memory block
-    std::vector<uint64_t> online;   // numbers N of /sys/devices/system/memory/memoryN
+    uint64_t block_bytes = 0;      // the memory block
+    std::vector<uint64_t> online;  // numbers N of /sys/devices/system/memory/memoryN
     std::vector<uint64_t> offline;
-    std::string problem;       // why this is not known: nothing is done then
+    std::string problem;  // why this is not known: nothing is done then
     friend bool operator==(const Blocks&, const Blocks&) = default;
 };
 using BlocksByKey = std::map<Key, Blocks>;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "poold/desired.h"
 
-#include <set>
-
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace poold {
 
@@ -38,7 +37,8 @@ Result<std::string> word(const json& object, const char* name) {
 
 Result<Wish> parse_wish(const json& object) {
     if (!object.is_object()) return refuse("an extent is not an object");
-    auto serial = number(object, "serial"), dpa = number(object, "dpa"), len = number(object, "len");
+    auto serial = number(object, "serial"), dpa = number(object, "dpa"),
+         len = number(object, "len");
     auto grant = word(object, "grant"), use = word(object, "use"), want = word(object, "want");
     for (auto* one : {&serial, &dpa, &len}) {
         if (!*one) return std::unexpected(one->error());
@@ -48,9 +48,12 @@ Result<Wish> parse_wish(const json& object) {
     }
     if (*len == 0 || *dpa + *len < *dpa) return refuse("an extent has an impossible length");
     Wish wish{Key{*serial, *dpa, *len}, tame(*grant, 64), Use::ram, Want::plugged};
-    if (*use == "dax") wish.use = Use::dax;
-    else if (*use != "ram") return refuse(text("the use \"%s\" is unknown", tame(*use, 40).c_str()));
-    if (*want == "unplugged") wish.want = Want::unplugged;
+    if (*use == "dax")
+        wish.use = Use::dax;
+    else if (*use != "ram")
+        return refuse(text("the use \"%s\" is unknown", tame(*use, 40).c_str()));
+    if (*want == "unplugged")
+        wish.want = Want::unplugged;
     else if (*want != "plugged") {
         return refuse(text("the want \"%s\" is unknown", tame(*want, 40).c_str()));
     }

@@ -167,8 +167,10 @@ void Drainer::run() {
                 continue;
             }
         }
-        if (auto* one = std::get_if<Empty>(&*job)) empty(*one);
-        else refill(std::get<Refill>(*job));
+        if (auto* one = std::get_if<Empty>(&*job))
+            empty(*one);
+        else
+            refill(std::get<Refill>(*job));
         // Whether it worked or not, the next look of the agent brings a job that fits what is then;
         // the same one again must not spin.
         later(key_of_job(*job));
@@ -190,7 +192,8 @@ Held Drainer::held(const Empty& job) const {
 // Bytes in use on the extent's node: never less than in the extent, and free to ask for.
 uint64_t Drainer::bound(const Empty& job) const {
     for (const libpool::Node& node : read_host(tree_).nodes) {
-        if (node.id == job.node) return std::min(job.blocks.len, node.total_bytes - node.free_bytes);
+        if (node.id == job.node)
+            return std::min(job.blocks.len, node.total_bytes - node.free_bytes);
     }
     return job.blocks.len;
 }
@@ -204,14 +207,14 @@ void Drainer::empty(const Empty& job) {
         if (!usage) return say(job.key, {usage.error().sentence, std::nullopt});
         Room room = room_for(usage->used, read_host(tree_).nodes, leaving());
         if (!room.enough()) {
-            return say(job.key,
-                       {text("%s in use here need %s elsewhere (5 %% to spare) and the other nodes "
-                             "have %s free or reclaimable: nothing is moved; free some memory on "
-                             "this host",
-                             describe_bytes(usage->used).c_str(),
-                             describe_bytes(room.needed).c_str(),
-                             describe_bytes(room.available).c_str()),
-                        held(job)});
+            return say(
+                job.key,
+                {text("%s in use here need %s elsewhere (5 %% to spare) and the other nodes "
+                      "have %s free or reclaimable: nothing is moved; free some memory on "
+                      "this host",
+                      describe_bytes(usage->used).c_str(), describe_bytes(room.needed).c_str(),
+                      describe_bytes(room.available).c_str()),
+                 held(job)});
         }
     }
     for (uint64_t block : job.blocks.online) {
@@ -254,10 +257,10 @@ Drainer::Offlined Drainer::offline(const Empty& job, uint64_t block) {
         }
         Room room = room_for(shown->used, read_host(tree_).nodes, leaving());
         if (!room.enough()) {
-            offline_error_ = text("stopped: the other nodes have only %s left of the %s that this "
-                                  "needs",
-                                  describe_bytes(room.available).c_str(),
-                                  describe_bytes(room.needed).c_str());
+            offline_error_ = text(
+                "stopped: the other nodes have only %s left of the %s that this "
+                "needs",
+                describe_bytes(room.available).c_str(), describe_bytes(room.needed).c_str());
         } else if (Clock::now() - moved > (used > 0 ? limits_.stall : 6 * limits_.stall)) {
             // With nothing to move it is the kernel's own work that takes so long: more patience.
             offline_error_ = text("no page of memory%llu has left for %lld s",

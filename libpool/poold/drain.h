@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Empties `ram` extents so that the driver can unplug them, one at a time, in a thread of its own.
 //
-// Mechanism: "offline" into memoryN/state of the extent's own blocks. The kernel then migrates every
-// page to other nodes (never within the node, so never onto a neighbour grant of the same node) and
-// undoes it all when it cannot. Two things make it safe where the driver's own unplug would not be:
-//  - it is only started, and only goes on, while the other nodes have room for what is used plus 5 %;
+// Mechanism: "offline" into memoryN/state of the extent's own blocks. The kernel then migrates
+// every page to other nodes (never within the node, so never onto a neighbour grant of the same
+// node) and undoes it all when it cannot. Two things make it safe where the driver's own unplug
+// would not be:
+//  - it is only started, and only goes on, while the other nodes have room for what is used plus 5
+//  %;
 //    the kernel itself would retry for ever, and a process that then asks for memory would meet the
 //    OOM killer;
-//  - the write is done by a thread that a signal can interrupt. The kernel retries a pinned page for
+//  - the write is done by a thread that a signal can interrupt. The kernel retries a pinned page
+//  for
 //    ever under the global hot-plug lock; in the driver's worker nothing could stop it.
 // Blocks that are offline stay so until the wish changes: a Refill brings them back.
 #pragma once
@@ -28,10 +31,10 @@
 namespace poold {
 
 struct DrainLimits {
-    // Without any page leaving for so long, the offlining is interrupted and the holders are named. One
-    // huge page of an emulated device alone can take ten seconds on a busy machine.
+    // Without any page leaving for so long, the offlining is interrupted and the holders are named.
+    // One huge page of an emulated device alone can take ten seconds on a busy machine.
     std::chrono::milliseconds stall{20'000};
-    std::chrono::milliseconds look{500};         // between two looks at the progress
+    std::chrono::milliseconds look{500};  // between two looks at the progress
     std::chrono::milliseconds retry_first{1000};
     std::chrono::milliseconds retry_last{15'000};
 };
@@ -85,10 +88,10 @@ class Drainer {
 
     mutable std::mutex lock_;
     std::condition_variable wake_;
-    std::vector<DrainJob> jobs_;           // under lock_
-    Notes notes_;                          // under lock_
-    std::map<Key, Progress> progress_;     // under lock_
-    std::string offline_error_;            // of the last offline(), the drain thread's own
+    std::vector<DrainJob> jobs_;        // under lock_
+    Notes notes_;                       // under lock_
+    std::map<Key, Progress> progress_;  // under lock_
+    std::string offline_error_;         // of the last offline(), the drain thread's own
     std::atomic<bool> stop_{false};
     std::thread thread_;
 };

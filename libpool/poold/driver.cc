@@ -54,9 +54,12 @@ std::optional<Extent> parse_extent(const std::string& line) {
     if (extent.want != "" && extent.want != "plugged" && extent.want != "unplugged") {
         return std::nullopt;
     }
-    if (words[4] == "ram") extent.use = Use::ram;
-    else if (words[4] == "dax") extent.use = Use::dax;
-    else if (words[4] != "-") return std::nullopt;
+    if (words[4] == "ram")
+        extent.use = Use::ram;
+    else if (words[4] == "dax")
+        extent.use = Use::dax;
+    else if (words[4] != "-")
+        return std::nullopt;
     extent.dax = or_empty(words[5]);
     if (!extent.dax.empty() && !is_dax_name(extent.dax)) return std::nullopt;
     if (words[6] != "-") {
@@ -67,7 +70,8 @@ std::optional<Extent> parse_extent(const std::string& line) {
     bool tagged = words.size() > 7 && is_tag(words[7]);
     if (tagged) extent.tag = or_empty(words[7]);
     std::string error;
-    for (size_t i = tagged ? 8 : 7; i < words.size(); ++i) error += (error.empty() ? "" : " ") + words[i];
+    for (size_t i = tagged ? 8 : 7; i < words.size(); ++i)
+        error += (error.empty() ? "" : " ") + words[i];
     extent.error = tame(or_empty(error));
     return extent;
 }
@@ -102,8 +106,8 @@ void read_ours(const Tree& tree, Device& device) {
         return;
     }
     if (*state != "starting" && *state != "ready" && *state != "broken") {
-        note(device.problem, text("%s/state says \"%s\"", tree.at(folder).c_str(),
-                                  tame(*state, 40).c_str()));
+        note(device.problem,
+             text("%s/state says \"%s\"", tree.at(folder).c_str(), tame(*state, 40).c_str()));
     } else {
         device.state = *state;
     }

@@ -33,12 +33,12 @@ struct Extent {
     uint64_t dpa = 0;
     uint64_t len = 0;
     ExtentState state = ExtentState::pending;
-    std::string want;         // "", "plugged", "unplugged": the driver's last order
+    std::string want;  // "", "plugged", "unplugged": the driver's last order
     std::optional<Use> use;
-    std::string dax;          // "dax0.0" or ""
+    std::string dax;  // "dax0.0" or ""
     std::optional<int> node;
-    std::string tag;          // or ""
-    std::string error;        // one sentence or ""
+    std::string tag;    // or ""
+    std::string error;  // one sentence or ""
 
     friend bool operator==(const Extent&, const Extent&) = default;
 };
@@ -51,8 +51,8 @@ struct Window {
 };
 
 struct Device {
-    std::string bdf;       // "0000:0d:00.0"
-    std::string driver;    // "", "cxl_dcd", "cxl_pci"
+    std::string bdf;     // "0000:0d:00.0"
+    std::string driver;  // "", "cxl_dcd", "cxl_pci"
     // The rest only for ours:
     std::string state;     // "starting", "ready", "broken", or "" when unreadable
     std::string error;     // the driver's sentence
@@ -75,7 +75,8 @@ std::vector<Device> read_devices(const Tree& tree);
 // The content of `extents`. Lines that cannot be understood are left out and named in `problem`.
 std::vector<Extent> parse_extents(const std::string& content, std::string& problem);
 
-// "ready", "none", "other:<driver>", "broken" over all functions, and the sentences that explain it.
+// "ready", "none", "other:<driver>", "broken" over all functions, and the sentences that explain
+// it.
 struct DriverSummary {
     std::string state;
     std::string error;

@@ -13,7 +13,7 @@ double parse_some_avg10(const std::string& pressure) {
     return value >= 0 && value <= 100 ? value : 0;
 }
 
-uint64_t sum_near(const std::vector<libpool::Node>& nodes, uint64_t libpool::Node::* what) {
+uint64_t sum_near(const std::vector<libpool::Node>& nodes, uint64_t libpool::Node::*what) {
     uint64_t sum = 0;
     for (const libpool::Node& node : nodes) {
         if (node.cpus > 0) sum += node.*what;

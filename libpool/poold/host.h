@@ -13,14 +13,14 @@
 namespace poold {
 
 struct Host {
-    std::string boot;            // boot_id
+    std::string boot;  // boot_id
     std::string name;
-    uint64_t memory_block = 0;   // bytes; 0 = a kernel without memory hot-plug
-    std::string online_policy;   // auto_online_blocks: "offline", "online_movable", …
-    double some_avg10 = 0;       // PSI of memory
+    uint64_t memory_block = 0;  // bytes; 0 = a kernel without memory hot-plug
+    std::string online_policy;  // auto_online_blocks: "offline", "online_movable", …
+    double some_avg10 = 0;      // PSI of memory
     std::vector<libpool::Node> nodes;
 
-    uint64_t near_free() const;   // of nodes with CPUs
+    uint64_t near_free() const;  // of nodes with CPUs
     uint64_t near_total() const;
 };
 

@@ -54,7 +54,8 @@ Result<Head> parse_head(const std::string& head) {
     while (line_end != std::string::npos) {
         size_t start = line_end + 2;
         line_end = head.find("\r\n", start);
-        std::string line = head.substr(start, line_end == std::string::npos ? line_end : line_end - start);
+        std::string line =
+            head.substr(start, line_end == std::string::npos ? line_end : line_end - start);
         size_t colon = line.find(':');
         if (line.empty()) continue;
         if (colon == std::string::npos) {
@@ -92,16 +93,18 @@ Result<Address> parse_address(const std::string& spelled) {
     }
     size_t colon = spelled.rfind(':');
     if (!spelled.starts_with("tcp:") || colon < 5) {
-        return fail(EINVAL, "--server %s: say tcp:ADDRESS:PORT with a numeric IPv4 address, or "
-                            "unix:PATH",
+        return fail(EINVAL,
+                    "--server %s: say tcp:ADDRESS:PORT with a numeric IPv4 address, or "
+                    "unix:PATH",
                     tame(spelled).c_str());
     }
     in_addr ip;
     auto port = parse_number(spelled.substr(colon + 1));
-    if (inet_pton(AF_INET, spelled.substr(4, colon - 4).c_str(), &ip) != 1 || !port ||
-        *port == 0 || *port > 65535) {
-        return fail(EINVAL, "--server %s: it needs a numeric IPv4 address and a port from 1 to "
-                            "65535, such as tcp:10.0.2.100:7000",
+    if (inet_pton(AF_INET, spelled.substr(4, colon - 4).c_str(), &ip) != 1 || !port || *port == 0 ||
+        *port > 65535) {
+        return fail(EINVAL,
+                    "--server %s: it needs a numeric IPv4 address and a port from 1 to "
+                    "65535, such as tcp:10.0.2.100:7000",
                     tame(spelled).c_str());
     }
     address.ip = ip.s_addr;
@@ -116,7 +119,8 @@ Result<Response> HttpClient::get(const std::string& target, std::chrono::millise
 
 Result<Response> HttpClient::post(const std::string& target, const std::string& body,
                                   std::chrono::milliseconds limit) {
-    return exchange("POST " + target + " HTTP/1.1\r\nHost: fmd\r\nContent-Type: application/json\r\n" +
+    return exchange("POST " + target +
+                        " HTTP/1.1\r\nHost: fmd\r\nContent-Type: application/json\r\n" +
                         text("Content-Length: %zu\r\n\r\n", body.size()) + body,
                     limit);
 }
@@ -178,8 +182,8 @@ Result<void> HttpClient::open(Deadline deadline) {
 Result<void> HttpClient::wait(short events, Deadline deadline) {
     while (true) {
         if (stop_) return fail(ECANCELED, "stopping");
-        auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
+        auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline -
+                                                                 std::chrono::steady_clock::now());
         if (left <= 0ms) {
             return fail(ETIMEDOUT, "fmd at %s did not answer in time", address_.spelled.c_str());
         }

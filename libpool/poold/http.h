@@ -15,10 +15,10 @@ namespace poold {
 
 // "tcp:10.0.2.100:7000" or "unix:/run/fmd.sock".
 struct Address {
-    std::string path;      // of a Unix socket, or empty
-    uint32_t ip = 0;       // network order
+    std::string path;  // of a Unix socket, or empty
+    uint32_t ip = 0;   // network order
     uint16_t port = 0;
-    std::string spelled;   // as given, for messages
+    std::string spelled;  // as given, for messages
 };
 Result<Address> parse_address(const std::string& spelled);
 

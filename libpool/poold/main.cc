@@ -64,8 +64,10 @@ int main(int argc, char** argv) {
     }
     Tree tree(options->root);
     switch (options->verb) {
-        case Verb::help: return print(usage_text());
-        case Verb::version: return print(std::string("poold ") + poold_version + "\n");
+        case Verb::help:
+            return print(usage_text());
+        case Verb::version:
+            return print(std::string("poold ") + poold_version + "\n");
         case Verb::show: {
             Seen seen = look(tree);
             return print(options->json ? report_json(seen, {}, 0) + "\n" : show_text(seen));
@@ -75,8 +77,10 @@ int main(int argc, char** argv) {
             int printed = print(options->json ? result.as_json() : result.as_text());
             return printed != 0 || !result.well() ? 1 : 0;
         }
-        case Verb::once: return Agent(AgentOptions{.tree = tree, .server = options->server}).run_once();
-        case Verb::run: return run(*options);
+        case Verb::once:
+            return Agent(AgentOptions{.tree = tree, .server = options->server}).run_once();
+        case Verb::run:
+            return run(*options);
     }
     return 2;
 }

@@ -24,8 +24,8 @@ size_t distance(const std::string& a, const std::string& b) {
 }
 
 const std::vector<std::string> verbs = {"check", "show"};
-const std::vector<std::string> flags = {"--server", "--once", "--json", "--root", "--version",
-                                        "--help"};
+const std::vector<std::string> flags = {"--server", "--once",    "--json",
+                                        "--root",   "--version", "--help"};
 
 std::unexpected<Error> unknown(const char* what, const std::string& word,
                                const std::vector<std::string>& candidates) {
@@ -77,20 +77,29 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
             }
             return fail(EINVAL, "%s takes no value", word.c_str());
         }
-        if (word == "--json") options.json = true;
-        else if (word == "--once") options.verb = Verb::once;
-        else if (word == "--version") options.verb = Verb::version;
-        else if (word == "--help" || word == "-h") options.verb = Verb::help;
-        else if (word == "check") options.verb = Verb::check;
-        else if (word == "show") options.verb = Verb::show;
-        else if (word.starts_with("-")) return unknown("option", word, flags);
-        else return unknown("verb", word, verbs);
+        if (word == "--json")
+            options.json = true;
+        else if (word == "--once")
+            options.verb = Verb::once;
+        else if (word == "--version")
+            options.verb = Verb::version;
+        else if (word == "--help" || word == "-h")
+            options.verb = Verb::help;
+        else if (word == "check")
+            options.verb = Verb::check;
+        else if (word == "show")
+            options.verb = Verb::show;
+        else if (word.starts_with("-"))
+            return unknown("option", word, flags);
+        else
+            return unknown("verb", word, verbs);
     }
     if (options.json && options.verb != Verb::check && options.verb != Verb::show) {
         return fail(EINVAL, "--json belongs to check and show");
     }
     if (!options.root.empty() && options.verb == Verb::run && !from_environment && server.empty()) {
-        return fail(EINVAL, "--root is for check, show and tests: with the daemon name --server too");
+        return fail(EINVAL,
+                    "--root is for check, show and tests: with the daemon name --server too");
     }
     if (server.empty()) server = from_environment ? from_environment : default_server;
     auto address = parse_address(server);
@@ -102,10 +111,12 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
 const char* usage_text() {
     return "poold - host agent of cxlpool\n"
            "\n"
-           "  poold [--server ADDRESS]          run: report to fmd, plug and unplug what it wishes\n"
+           "  poold [--server ADDRESS]          run: report to fmd, plug and unplug what it "
+           "wishes\n"
            "  poold --once [--server ADDRESS]   report once, fetch the wishes, do nothing, end\n"
            "  poold show [--json]               the pool's extents as this host sees them\n"
-           "  poold check [--json]              is this host fit for pooled memory? exit code 0 or 1\n"
+           "  poold check [--json]              is this host fit for pooled memory? exit code 0 or "
+           "1\n"
            "  poold --version | --help\n"
            "\n"
            "ADDRESS is unix:PATH or tcp:IPV4:PORT; else $POOLD_SERVER; else\n"

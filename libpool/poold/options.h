@@ -15,8 +15,8 @@ enum class Verb { run, once, show, check, version, help };
 struct Options {
     Verb verb = Verb::run;
     bool json = false;
-    Address server;     // of run and once
-    std::string root;   // a recorded tree instead of this machine
+    Address server;    // of run and once
+    std::string root;  // a recorded tree instead of this machine
 };
 
 inline constexpr const char* default_server = "unix:/run/fmd/host.sock";

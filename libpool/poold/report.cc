@@ -64,7 +64,8 @@ std::string report_json(const Seen& seen, const Notes& notes, uint64_t seq) {
     }
     json nodes = json::array();
     for (const libpool::Node& node : host.nodes) {
-        nodes.push_back({{"node", node.id}, {"total", node.total_bytes}, {"free", node.free_bytes}});
+        nodes.push_back(
+            {{"node", node.id}, {"total", node.total_bytes}, {"free", node.free_bytes}});
     }
     json report = {{"boot", host.boot},
                    {"driver", driver.instances},

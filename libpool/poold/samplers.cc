@@ -58,8 +58,7 @@ SamplerState probe_numa_hints(const Tree& tree) {
 std::vector<SamplerState> probe_samplers(const Tree& tree) {
     std::vector<SamplerState> samplers;
     if (!tree.recorded()) {
-        samplers.push_back(
-            probe_uffd("rwp", UFFD_FEATURE_RWP | UFFD_FEATURE_RWP_ASYNC, "7.3"));
+        samplers.push_back(probe_uffd("rwp", UFFD_FEATURE_RWP | UFFD_FEATURE_RWP_ASYNC, "7.3"));
         samplers.push_back(probe_uffd("wp", UFFD_FEATURE_WP_ASYNC, "6.7"));
     }
     samplers.push_back(probe_damon(tree));

@@ -24,8 +24,8 @@ std::string show_text(const Seen& seen) {
                             text("0x%llx", static_cast<unsigned long long>(device.serial)),
                             describe_bytes(extent.dpa), describe_bytes(extent.len),
                             name_of(extent.state), extent.use ? name_of(*extent.use) : "-",
-                            extent.node ? std::to_string(*extent.node) : "-",
-                            or_dash(extent.dax), extent.error});
+                            extent.node ? std::to_string(*extent.node) : "-", or_dash(extent.dax),
+                            extent.error});
         }
     }
     if (rows.size() == 1) return out + "no extents\n";

@@ -60,8 +60,8 @@ uint64_t pages_in_range(int pagemap, uint64_t start, uint64_t end, PhysicalRange
     uint64_t pages = 0;
     for (uint64_t at = start; at < end && !stop();) {
         size_t want = std::min<uint64_t>(chunk_pages, (end - at) / page_bytes);
-        ssize_t got = pread(pagemap, entries.data(), want * 8,
-                            static_cast<off_t>(at / page_bytes * 8));
+        ssize_t got =
+            pread(pagemap, entries.data(), want * 8, static_cast<off_t>(at / page_bytes * 8));
         if (got < 8) break;
         for (ssize_t i = 0; i < got / 8; ++i) {
             uint64_t entry = entries[static_cast<size_t>(i)];
@@ -157,7 +157,8 @@ std::vector<Holder> find_dax_holders(const Tree& tree, const std::string& dax) {
             }
             has = true;
         }
-        for (const std::string& fd : has ? std::vector<std::string>{} : tree.list("/proc/" + pid + "/fd")) {
+        for (const std::string& fd :
+             has ? std::vector<std::string>{} : tree.list("/proc/" + pid + "/fd")) {
             if (tree.link_name("/proc/" + pid + "/fd/" + fd) == dax) has = true;
         }
         if (has) holders.push_back(holder_of(tree, pid, bytes));
@@ -167,8 +168,7 @@ std::vector<Holder> find_dax_holders(const Tree& tree, const std::string& dax) {
 }
 
 std::string describe(const Held& held, uint64_t len) {
-    std::string out =
-        describe_bytes(held.used) + " of " + describe_bytes(len) + " held";
+    std::string out = describe_bytes(held.used) + " of " + describe_bytes(len) + " held";
     // Both in MiB: the common case reads better with the unit said once.
     constexpr uint64_t mib = 1 << 20;
     if (held.used >= mib && len % mib == 0 && len < 1024 * mib) {

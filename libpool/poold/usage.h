@@ -26,8 +26,9 @@ struct Usage {
 // pages and count as free.
 Result<Usage> read_usage(const Tree& tree, PhysicalRange range);
 
-// Processes with pages in the range, largest first; a shared page counts for each of them. `node` is
-// where the range lives: it spares the walk of everything that has no page there. `stop` ends early.
+// Processes with pages in the range, largest first; a shared page counts for each of them. `node`
+// is where the range lives: it spares the walk of everything that has no page there. `stop` ends
+// early.
 std::vector<Holder> find_holders(const Tree& tree, PhysicalRange range, int node,
                                  const std::function<bool()>& stop);
 

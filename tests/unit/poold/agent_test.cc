@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole agent as a process: its own program, a recorded tree with a small model of the driver in
-// it, and a server in place of fmd.
+// The whole agent as a process: its own program, a recorded tree with a small model of the driver
+// in it, and a server in place of fmd.
 #include "poold/agent.h"
 
 #include <gtest/gtest.h>
@@ -150,7 +150,8 @@ TEST(Agent, ReportsAtOnceAndPlugsWhatIsWished) {
     // The driver does it, and the report follows.
     world.extents("0 268435456 plugged plugged ram dax0.0 1 -\n");
     world.fake.add_dax("dax0.0", 0, 268435456, "online");
-    ASSERT_TRUE(soon([&] { return world.fmd.last()["devices"][0]["extents"][0]["state"] == "plugged"; }));
+    ASSERT_TRUE(
+        soon([&] { return world.fmd.last()["devices"][0]["extents"][0]["state"] == "plugged"; }));
     EXPECT_EQ(poold.end(SIGTERM), 0);
     auto reports = world.fmd.reports();
     for (size_t i = 1; i < reports.size(); ++i) EXPECT_GT(reports[i]["seq"], reports[i - 1]["seq"]);

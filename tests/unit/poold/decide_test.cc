@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decision, over every small world there is: each state of an extent x each wish x each standing
-// of its memory blocks, and the three rules that hold in all of them.
+// The decision, over every small world there is: each state of an extent x each wish x each
+// standing of its memory blocks, and the three rules that hold in all of them.
 #include "poold/decide.h"
 
 #include <gtest/gtest.h>
@@ -66,7 +66,8 @@ Kind expected(const Extent& extent, const Wish& wish, const Blocks* blocks) {
     if (plug) {
         if (extent.use && *extent.use != wish.use) return Kind::say;
         if (extent.want == "unplugged") return Kind::plug;
-        if (ram && blocks && blocks->problem.empty() && !blocks->offline.empty()) return Kind::refill;
+        if (ram && blocks && blocks->problem.empty() && !blocks->offline.empty())
+            return Kind::refill;
         return Kind::nothing;
     }
     if (extent.use == Use::dax) return Kind::close;
@@ -135,7 +136,8 @@ TEST(Decide, ThePlugOrderNamesTheUse) {
     EXPECT_EQ(std::get<Order>(ram[0]).folder, "/sys/bus/pci/devices/0000:0d:00.0/dcd");
 }
 
-// Two extents, every subset of them listed, every pair of states: what is not listed is not touched.
+// Two extents, every subset of them listed, every pair of states: what is not listed is not
+// touched.
 TEST(Decide, WhatIsNotListedIsNeverTouched) {
     for (ExtentState first : states) {
         for (ExtentState second : states) {
@@ -162,8 +164,9 @@ TEST(Decide, WhatIsNotListedIsNeverTouched) {
 
 TEST(Decide, OnlyTheExactExtentCounts) {
     Extent extent = extent_at(256 * mib, ExtentState::accepted);
-    for (Key key : {Key{2, 256 * mib, 256 * mib}, Key{1, 0, 256 * mib}, Key{1, 256 * mib, 128 * mib},
-                    Key{1, 256 * mib, 512 * mib}, Key{1, 0, 1024 * mib}}) {
+    for (Key key :
+         {Key{2, 256 * mib, 256 * mib}, Key{1, 0, 256 * mib}, Key{1, 256 * mib, 128 * mib},
+          Key{1, 256 * mib, 512 * mib}, Key{1, 0, 1024 * mib}}) {
         Desired desired{1, {Wish{key, "g1", Use::ram, Want::plugged}}};
         EXPECT_TRUE(decide(desired, {device_with({extent})}, {}).empty());
     }
@@ -194,9 +197,10 @@ TEST(Decide, TheOtherUseIsExplained) {
     extent.use = Use::dax;
     auto actions = decide_for(extent, wish_for(extent, Use::ram, Want::plugged), nullptr);
     ASSERT_EQ(actions.size(), 1u);
-    EXPECT_EQ(std::get<Say>(actions[0]).sentence,
-              "grant g1 wants it as ram and it is in use as dax: release the grant that put it there "
-              "first");
+    EXPECT_EQ(
+        std::get<Say>(actions[0]).sentence,
+        "grant g1 wants it as ram and it is in use as dax: release the grant that put it there "
+        "first");
 }
 
 }  // namespace

@@ -23,18 +23,25 @@ TEST(Desired, IsRead) {
 }
 
 TEST(Desired, AnythingWrongIsRefusedWithASentence) {
-    for (const char* bad : {
-             "", "nonsense", "[]", "{}", R"({"rev":1})", R"({"rev":-1,"extents":[]})",
-             R"({"rev":1,"extents":{}})", R"({"rev":1,"extents":[1]})",
-             R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":0,"grant":"g","use":"ram","want":"plugged"}]})",
-             R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"grant":"g","use":"disk","want":"plugged"}]})",
-             R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"grant":"g","use":"ram","want":"gone"}]})",
-             R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"use":"ram","want":"plugged"}]})",
-             R"({"rev":1,"extents":[{"serial":"1","dpa":0,"len":1,"grant":"g","use":"ram","want":"plugged"}]})",
-             R"({"rev":1,"extents":[{"serial":1,"dpa":18446744073709551615,"len":2,"grant":"g","use":"ram","want":"plugged"}]})",
-             // twice the same extent: which of the two is meant?
-             R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"grant":"g","use":"ram","want":"plugged"},{"serial":1,"dpa":0,"len":1,"grant":"h","use":"ram","want":"unplugged"}]})",
-         }) {
+    for (
+        const char* bad : {
+            "",
+            "nonsense",
+            "[]",
+            "{}",
+            R"({"rev":1})",
+            R"({"rev":-1,"extents":[]})",
+            R"({"rev":1,"extents":{}})",
+            R"({"rev":1,"extents":[1]})",
+            R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":0,"grant":"g","use":"ram","want":"plugged"}]})",
+            R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"grant":"g","use":"disk","want":"plugged"}]})",
+            R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"grant":"g","use":"ram","want":"gone"}]})",
+            R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"use":"ram","want":"plugged"}]})",
+            R"({"rev":1,"extents":[{"serial":"1","dpa":0,"len":1,"grant":"g","use":"ram","want":"plugged"}]})",
+            R"({"rev":1,"extents":[{"serial":1,"dpa":18446744073709551615,"len":2,"grant":"g","use":"ram","want":"plugged"}]})",
+            // twice the same extent: which of the two is meant?
+            R"({"rev":1,"extents":[{"serial":1,"dpa":0,"len":1,"grant":"g","use":"ram","want":"plugged"},{"serial":1,"dpa":0,"len":1,"grant":"h","use":"ram","want":"unplugged"}]})",
+        }) {
         auto desired = parse_desired(bad);
         ASSERT_FALSE(desired) << bad;
         EXPECT_NE(desired.error().sentence.find("was not taken: "), std::string::npos);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Emptying an extent, on a recorded tree: its own memory blocks only, only with room elsewhere, always
-// to be interrupted. A FIFO in place of a block's state blocks as a page does that cannot be moved.
+// Emptying an extent, on a recorded tree: its own memory blocks only, only with room elsewhere,
+// always to be interrupted. A FIFO in place of a block's state blocks as a page does that cannot be
+// moved.
 #include "poold/drain.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include "fake_tree.h"
-#include "poold/fd.h"
 #include "poold/blocks.h"
+#include "poold/fd.h"
 
 namespace poold {
 namespace {
@@ -39,15 +40,18 @@ struct World {
         Fd file(open(path.c_str(), O_RDWR | O_CREAT, 0600));
         std::vector<uint64_t> values(count, value);
         auto at = static_cast<off_t>((FakeTree::window + offset) / page * 8);
-        ASSERT_EQ(pwrite(file.get(), values.data(), count * 8, at), static_cast<ssize_t>(count * 8));
-        ASSERT_EQ(ftruncate(file.get(), static_cast<off_t>((FakeTree::window + 512 * mib) / page * 8)), 0);
+        ASSERT_EQ(pwrite(file.get(), values.data(), count * 8, at),
+                  static_cast<ssize_t>(count * 8));
+        ASSERT_EQ(
+            ftruncate(file.get(), static_cast<off_t>((FakeTree::window + 512 * mib) / page * 8)),
+            0);
     }
     std::string block(uint64_t number) const {
         return fake.tree().read_or_empty(block_state_path(number));
     }
     void make_stuck(uint64_t number) {
-        std::string path = fake.root() + "/sys/devices/system/memory/memory" +
-                           std::to_string(number) + "/state";
+        std::string path =
+            fake.root() + "/sys/devices/system/memory/memory" + std::to_string(number) + "/state";
         std::filesystem::remove(path);
         ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
     }
@@ -72,7 +76,8 @@ DrainLimits quick() {
 }
 
 Drainer make_drainer(World& world) {
-    return Drainer(world.fake.tree(), quick(), [](const std::string&) {}, [] {});
+    return Drainer(
+        world.fake.tree(), quick(), [](const std::string&) {}, [] {});
 }
 
 bool soon(const std::function<bool()>& what) {
@@ -126,11 +131,13 @@ TEST(Usage, CountsWhatHoldsSomething) {
 
 TEST(Usage, HoldersAreThoseWithPagesInTheRange) {
     World world;
-    auto process = [&](int pid, const std::string& comm, const std::string& numa, uint64_t address) {
+    auto process = [&](int pid, const std::string& comm, const std::string& numa,
+                       uint64_t address) {
         const std::string folder = "/proc/" + std::to_string(pid);
         world.fake.set(folder + "/comm", comm + "\n");
-        world.fake.set(folder + "/maps", "00400000-00404000 rw-p 00000000 00:00 0\n"
-                                         "00800000-00802000 rw-p 00000000 00:00 0\n");
+        world.fake.set(folder + "/maps",
+                       "00400000-00404000 rw-p 00000000 00:00 0\n"
+                       "00800000-00802000 rw-p 00000000 00:00 0\n");
         world.fake.set(folder + "/numa_maps", numa);
         std::vector<uint64_t> entries((0x800000 >> 12) + 2);
         for (uint64_t i = 0; i < 4; ++i) {
@@ -143,14 +150,15 @@ TEST(Usage, HoldersAreThoseWithPagesInTheRange) {
     process(813, "elsewhere", "00400000 default anon=4 N0=4\n", FakeTree::window);
     process(814, "neighbour", "00400000 default anon=4 N1=4\n", FakeTree::window + 256 * mib);
     process(815, "edge", "00400000 default anon=4 N1=4\n", FakeTree::window + 256 * mib - 2 * page);
-    auto holders = find_holders(world.fake.tree(), {FakeTree::window, 256 * mib}, 1,
-                                [] { return false; });
+    auto holders =
+        find_holders(world.fake.tree(), {FakeTree::window, 256 * mib}, 1, [] { return false; });
     EXPECT_EQ(holders, (std::vector<Holder>{{812, "python3", 4 * page}, {815, "edge", 2 * page}}));
 }
 
 TEST(Usage, TheSentenceOfTheContract) {
     Held held{37 * mib, {{812, "python3", 31 * mib}}, 6 * mib};
-    EXPECT_EQ(describe(held, 256 * mib), "37 of 256 MiB held: pid 812 python3 31 MiB, kernel 6 MiB");
+    EXPECT_EQ(describe(held, 256 * mib),
+              "37 of 256 MiB held: pid 812 python3 31 MiB, kernel 6 MiB");
     EXPECT_EQ(describe(Held{4096, {}, 0}, 256 * mib), "4 KiB of 256 MiB held");
 }
 
@@ -219,7 +227,8 @@ TEST(Drain, RoomThatRunsOutHalfWayStopsIt) {
     world.make_stuck(34);
     DrainLimits limits = quick();
     limits.stall = 60s;
-    Drainer drainer(world.fake.tree(), limits, [](const std::string&) {}, [] {});
+    Drainer drainer(
+        world.fake.tree(), limits, [](const std::string&) {}, [] {});
     drainer.set({world.empty()});
     ASSERT_TRUE(soon([&] { return world.note(drainer).held.has_value(); }));
     world.fake.set_node(0, "0-1", 2000 << 10, 10 << 10);
@@ -235,7 +244,8 @@ TEST(Drain, AReleaseThatIsCalledOffIsGivenUpAndRefilled) {
     world.flags(128 * mib, 100, anon_mapped);
     DrainLimits limits = quick();
     limits.stall = 60s;
-    Drainer drainer(world.fake.tree(), limits, [](const std::string&) {}, [] {});
+    Drainer drainer(
+        world.fake.tree(), limits, [](const std::string&) {}, [] {});
     drainer.set({world.empty()});
     ASSERT_TRUE(soon([&] { return world.block(34) == "offline"; }));
     std::this_thread::sleep_for(50ms);  // it is in the write to memory35 now
@@ -252,7 +262,8 @@ TEST(Drain, TheEndOfTheAgentInterruptsItAndLeavesMemoryAsItIs) {
     limits.stall = 60s;
     auto started = std::chrono::steady_clock::now();
     {
-        Drainer drainer(world.fake.tree(), limits, [](const std::string&) {}, [] {});
+        Drainer drainer(
+            world.fake.tree(), limits, [](const std::string&) {}, [] {});
         drainer.set({world.empty()});
         ASSERT_TRUE(soon([&] { return world.note(drainer).held.has_value(); }));
         std::this_thread::sleep_for(50ms);

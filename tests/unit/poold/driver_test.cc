@@ -32,9 +32,10 @@ TEST(Extents, EachFieldIsTakenFromItsPlace) {
 
 TEST(Extents, ALineWithoutATagGoesOnWithTheError) {
     std::string problem;
-    auto extents = parse_extents("0 4096 plugged plugged ram dax0.0 1\n"
-                                 "4096 4096 plugged plugged ram dax1.0 1 dead pages: trying again\n",
-                                 problem);
+    auto extents = parse_extents(
+        "0 4096 plugged plugged ram dax0.0 1\n"
+        "4096 4096 plugged plugged ram dax1.0 1 dead pages: trying again\n",
+        problem);
     ASSERT_EQ(extents.size(), 2u);
     EXPECT_EQ(extents[0].error, "");
     EXPECT_EQ(extents[1].error, "dead pages: trying again");
@@ -44,11 +45,13 @@ TEST(Extents, ALineWithoutATagGoesOnWithTheError) {
 TEST(Extents, ALineThatMakesNoSenseIsNamedAndTheOthersStay) {
     for (const char* bad :
          {"rubbish", "1 2 3", "0 0 accepted - - - - -", "-1 4096 accepted - - - - -",
-          "0 4096 flying - - - - -", "0 4096 accepted maybe - - - -", "0 4096 accepted - disk - - -",
-          "0 4096 accepted - - ../../x - -", "0 4096 accepted - - - 99999 -",
-          "18446744073709551615 4096 accepted - - - - -", "0x 4096 accepted - - - - -"}) {
+          "0 4096 flying - - - - -", "0 4096 accepted maybe - - - -",
+          "0 4096 accepted - disk - - -", "0 4096 accepted - - ../../x - -",
+          "0 4096 accepted - - - 99999 -", "18446744073709551615 4096 accepted - - - - -",
+          "0x 4096 accepted - - - - -"}) {
         std::string problem;
-        auto extents = parse_extents(std::string(bad) + "\n4096 4096 accepted - - - - -\n", problem);
+        auto extents =
+            parse_extents(std::string(bad) + "\n4096 4096 accepted - - - - -\n", problem);
         EXPECT_EQ(extents.size(), 1u) << bad;
         EXPECT_NE(problem.find("cannot be understood"), std::string::npos) << bad;
     }
@@ -136,7 +139,8 @@ TEST(Devices, RubbishInEachFileIsAProblemOfThatDevice) {
         EXPECT_NE(summary.error, "") << name;
         // Whatever it shows, the report is well-formed.
         Seen seen{read_host(fake.tree()), devices};
-        EXPECT_FALSE(nlohmann::json::parse(report_json(seen, {}, 1), nullptr, false).is_discarded());
+        EXPECT_FALSE(
+            nlohmann::json::parse(report_json(seen, {}, 1), nullptr, false).is_discarded());
     }
 }
 

@@ -23,8 +23,9 @@ struct Request {
 };
 
 inline std::string answer(int status, const std::string& body) {
-    return "HTTP/1.1 " + std::to_string(status) + " Whatever\r\nContent-Length: " +
-           std::to_string(body.size()) + "\r\nContent-Type: application/json\r\n\r\n" + body;
+    return "HTTP/1.1 " + std::to_string(status) +
+           " Whatever\r\nContent-Length: " + std::to_string(body.size()) +
+           "\r\nContent-Type: application/json\r\n\r\n" + body;
 }
 
 class FakeFmd {
@@ -32,7 +33,8 @@ class FakeFmd {
     // Bytes to send back; "" closes the connection without an answer.
     using Handler = std::function<std::string(const Request&)>;
 
-    FakeFmd(std::string path, Handler handler) : path_(std::move(path)), handler_(std::move(handler)) {
+    FakeFmd(std::string path, Handler handler)
+        : path_(std::move(path)), handler_(std::move(handler)) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         path_.copy(address.sun_path, sizeof address.sun_path - 1);
@@ -65,7 +67,8 @@ class FakeFmd {
 
   private:
     void start(const sockaddr* address, socklen_t length) {
-        if (bind(listener_.get(), address, length) != 0 || listen(listener_.get(), 16) != 0) abort();
+        if (bind(listener_.get(), address, length) != 0 || listen(listener_.get(), 16) != 0)
+            abort();
         accepting_ = std::thread([this] {
             while (readable(listener_.get())) {
                 int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);

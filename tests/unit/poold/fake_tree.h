@@ -61,7 +61,8 @@ class FakeTree {
             "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
         set("/sys/devices/system/node/online", "0\n");
         set_node(0, "0-1", 2000 << 10, 1500 << 10);
-        set("/proc/zoneinfo", "Node 0, zone    DMA32\n  pages free     5000\n        high     1000\n");
+        set("/proc/zoneinfo",
+            "Node 0, zone    DMA32\n  pages free     5000\n        high     1000\n");
         for (const char* module : {"dax_hmem", "device_dax", "kmem"}) {
             set(std::string("/sys/module/") + module + "/refcnt", "0\n");
         }
@@ -81,7 +82,8 @@ class FakeTree {
     // A function of the CXL class with a driver ("" = none).
     void add_function(const std::string& bdf, const std::string& driver) {
         set(device_folder(bdf) + "/class", "0x050210\n");
-        if (!driver.empty()) link(device_folder(bdf) + "/driver", "../../../bus/pci/drivers/" + driver);
+        if (!driver.empty())
+            link(device_folder(bdf) + "/driver", "../../../bus/pci/drivers/" + driver);
     }
     // A ready function of ours: serial 1, 1 GiB at 4 GiB + 240 MiB, which is block-aligned.
     void add_pooled(const std::string& bdf = "0000:0d:00.0", const std::string& extents = "") {
@@ -108,7 +110,8 @@ class FakeTree {
         set(folder + "/resource", address);
         set(folder + "/size", std::to_string(len) + "\n");
         for (uint64_t block = (window + dpa) >> 27; block < (window + dpa + len) >> 27; ++block) {
-            set("/sys/devices/system/memory/memory" + std::to_string(block) + "/state", state + "\n");
+            set("/sys/devices/system/memory/memory" + std::to_string(block) + "/state",
+                state + "\n");
         }
     }
 

@@ -17,7 +17,9 @@ struct Socket {
     std::string path = folder.root() + "/fmd.sock";
     std::atomic<bool> stop{false};
 
-    HttpClient client(const std::string& address) { return HttpClient(*parse_address(address), stop); }
+    HttpClient client(const std::string& address) {
+        return HttpClient(*parse_address(address), stop);
+    }
 };
 
 TEST(Http, AKeptOpenConnectionServesManyRequests) {
@@ -31,7 +33,8 @@ TEST(Http, AKeptOpenConnectionServesManyRequests) {
         ASSERT_TRUE(response) << response.error().sentence;
         EXPECT_EQ(response->body, "POST /v1/report {}");
     }
-    EXPECT_EQ(client.get("/v1/desired?after=0&wait=0", 1s)->body, "GET /v1/desired?after=0&wait=0 ");
+    EXPECT_EQ(client.get("/v1/desired?after=0&wait=0", 1s)->body,
+              "GET /v1/desired?after=0&wait=0 ");
     EXPECT_EQ(fmd.connections(), 1);
 }
 
@@ -71,8 +74,8 @@ TEST(Http, NobodyThere) {
     Socket socket;
     auto response = socket.client("unix:" + socket.path).get("/", 1s);
     ASSERT_FALSE(response);
-    EXPECT_EQ(response.error().sentence, "fmd cannot be reached at unix:" + socket.path +
-                                             ": No such file or directory");
+    EXPECT_EQ(response.error().sentence,
+              "fmd cannot be reached at unix:" + socket.path + ": No such file or directory");
 }
 
 TEST(Http, ASlowServerMeetsTheDeadline) {
@@ -99,8 +102,10 @@ TEST(Http, RubbishIsRefusedWithASentence) {
     FakeFmd fmd(socket.path, [&](const Request&) { return reply; });
     HttpClient client = socket.client(fmd.address());
     for (std::string bad : {
-             std::string("SSH-2.0-OpenSSH_9.2p1\r\n\r\n"), std::string("HTTP/1.1 abc\r\n\r\n"),
-             std::string("HTTP/1.1 200 OK\r\n\r\n"), std::string("HTTP/1.1 999 No\r\n\r\n"),
+             std::string("SSH-2.0-OpenSSH_9.2p1\r\n\r\n"),
+             std::string("HTTP/1.1 abc\r\n\r\n"),
+             std::string("HTTP/1.1 200 OK\r\n\r\n"),
+             std::string("HTTP/1.1 999 No\r\n\r\n"),
              std::string("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
              std::string("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
              std::string("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"),
@@ -108,7 +113,8 @@ TEST(Http, RubbishIsRefusedWithASentence) {
              std::string("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"),
              std::string("HTTP/1.1 100 Continue\r\n\r\n"),
              std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-             std::string(100000, 'a'), std::string(100, '\0') + "\r\n\r\n",
+             std::string(100000, 'a'),
+             std::string(100, '\0') + "\r\n\r\n",
          }) {
         reply = bad;
         auto response = client.get("/", 1s);
@@ -122,8 +128,9 @@ TEST(Http, RubbishIsRefusedWithASentence) {
 TEST(Address, EachForm) {
     EXPECT_EQ(parse_address("unix:/run/x")->path, "/run/x");
     EXPECT_EQ(parse_address("tcp:10.0.2.100:7000")->port, 7000);
-    for (const char* bad : {"", "x", "unix:", "tcp:", "tcp:7000", "tcp:localhost:1", "tcp:1.2.3.4:0",
-                            "tcp:1.2.3.4:65536", "tcp:1.2.3.4:x", "http://x", "tcp::1"}) {
+    for (const char* bad :
+         {"", "x", "unix:", "tcp:", "tcp:7000", "tcp:localhost:1", "tcp:1.2.3.4:0",
+          "tcp:1.2.3.4:65536", "tcp:1.2.3.4:x", "http://x", "tcp::1"}) {
         auto address = parse_address(bad);
         ASSERT_FALSE(address) << bad;
         EXPECT_EQ(address.error().sentence.find("--server "), 0u);

@@ -25,7 +25,8 @@ TEST(Options, EachVerb) {
 }
 
 TEST(Options, MisspeltAndMissing) {
-    EXPECT_EQ(error_of({"chek"}), "unknown verb \"chek\", did you mean \"check\"?; see poold --help");
+    EXPECT_EQ(error_of({"chek"}),
+              "unknown verb \"chek\", did you mean \"check\"?; see poold --help");
     EXPECT_EQ(error_of({"--sever", "x"}),
               "unknown option \"--sever\", did you mean \"--server\"?; see poold --help");
     EXPECT_EQ(error_of({"frobnicate"}), "unknown verb \"frobnicate\"; see poold --help");
