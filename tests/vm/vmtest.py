@@ -61,6 +61,7 @@ def recover(rack: Rack) -> None:
         elif host["state"] == "paused":
             rack.cont_host(host["name"])
     for host in rack.hosts:
+        load_driver(rack, host)
         restart_poold(rack, host)
     rack.fmd_start()
     rack.wait_ready()
