@@ -21,6 +21,7 @@
 #include "extlist.h"
 
 #define DCD_ERROR_LEN 256
+#define DCD_SNAPSHOTS 8 /* readers of dcd/extents at a time */
 #define DCD_SEEN_MAX 2048 /* event records not cleared yet */
 
 enum dcd_dev_state {
@@ -117,6 +118,9 @@ struct dcd_extent {
  * @overflows: records that the event log lost
  * @rejected: extents that were offered and refused
  * @group: the offered group that is still open, or being answered
+ * @snapshot: texts of dcd/extents that are being read
+ * @snapshots_used: counts reads, to find the text used longest ago
+ * @look_for_unseen: offers may be pending whose records are lost; device worker only
  */
 struct dcd {
 	struct pci_dev *pdev;
@@ -163,7 +167,14 @@ struct dcd {
 		bool complete; /* to be answered now */
 		unsigned long opened; /* jiffies */
 	} group;
-	bool look_for_unseen; /* offers may be pending whose events are lost */
+	struct dcd_snapshot {
+		const struct file *file; /* who reads it; compared, never used */
+		char *text;
+		size_t len;
+		u64 used; /* value of snapshots_used when it last was */
+	} snapshot[DCD_SNAPSHOTS];
+	u64 snapshots_used;
+	bool look_for_unseen;
 };
 
 extern unsigned int dcd_poll_ms;
@@ -218,5 +229,6 @@ bool dcd_range_is_free(const struct range *range);
 
 /* sysfs.c */
 extern const struct attribute_group *dcd_sysfs_groups[];
+void dcd_sysfs_cleanup(struct dcd *dcd);
 
 #endif

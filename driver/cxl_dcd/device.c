@@ -319,4 +319,5 @@ void dcd_device_destroy(struct dcd *dcd)
 	dcd_extents_give_back(dcd);
 	destroy_workqueue(dcd->wq);
 	dcd_list_free(&dcd->held);
+	dcd_sysfs_cleanup(dcd);
 }

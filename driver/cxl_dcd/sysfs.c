@@ -177,26 +177,76 @@ static int print_extent(const struct dcd_extent *ext, char *text, size_t room)
 			 ext->dax[0] ? ext->dax : "-", node, ext->error[0] ? " " : "", ext->error);
 }
 
+/* Prints the whole list into @snap, in place of what it held. */
+static int take_snapshot(struct dcd *dcd, struct dcd_snapshot *snap)
+{
+	size_t room = 128 + (dcd->held.n + dcd->group.n) * (DCD_ERROR_LEN + 128);
+	u32 i;
+
+	lockdep_assert_held(&dcd->lock);
+	kvfree(snap->text);
+	snap->len = 0;
+	snap->text = kvmalloc(room, GFP_KERNEL);
+	if (!snap->text)
+		return -ENOMEM;
+	snap->len = print_pending(dcd, snap->text, room);
+	for (i = 0; i < dcd->held.n; i++)
+		snap->len += print_extent(to_dcd_extent(dcd->held.v[i]), snap->text + snap->len,
+					  room - snap->len);
+	return 0;
+}
+
+/* The snapshot of this open file, or else the one that was used longest ago. */
+static struct dcd_snapshot *find_snapshot(struct dcd *dcd, const struct file *file)
+{
+	struct dcd_snapshot *oldest = &dcd->snapshot[0];
+	u32 i;
+
+	lockdep_assert_held(&dcd->lock);
+	for (i = 0; i < DCD_SNAPSHOTS; i++) {
+		if (dcd->snapshot[i].file == file)
+			return &dcd->snapshot[i];
+		if (dcd->snapshot[i].used < oldest->used)
+			oldest = &dcd->snapshot[i];
+	}
+	return oldest;
+}
+
 /*
- * Every read prints the whole list and cuts out what was asked for. A reader
- * of several pieces compares `generation` before and after.
+ * A reader sees one state of the list, however many pieces it reads: a read
+ * from offset 0 prints the list, the others go on in the same text. sysfs does
+ * not tell when a file is closed, so the texts are kept by number, not by
+ * reader. -ESTALE: so many others began to read that this text is gone; read
+ * from the start.
  */
 static ssize_t extents_read(struct file *file, struct kobject *kobj,
 			    const struct bin_attribute *attr, char *buf, loff_t off, size_t count)
 {
 	struct dcd *dcd = dev_get_drvdata(kobj_to_dev(kobj));
-	size_t room, n;
-	u32 i;
+	struct dcd_snapshot *snap;
+	int rc;
 
 	guard(mutex)(&dcd->lock);
-	room = 128 + (dcd->held.n + dcd->group.n) * (DCD_ERROR_LEN + 128);
-	char *text __free(kvfree) = kvmalloc(room, GFP_KERNEL);
-	if (!text)
-		return -ENOMEM;
-	n = print_pending(dcd, text, room);
-	for (i = 0; i < dcd->held.n; i++)
-		n += print_extent(to_dcd_extent(dcd->held.v[i]), text + n, room - n);
-	return memory_read_from_buffer(buf, count, &off, text, n);
+	snap = find_snapshot(dcd, file);
+	if (!off) {
+		snap->file = file;
+		rc = take_snapshot(dcd, snap);
+		if (rc)
+			return rc;
+	} else if (snap->file != file) {
+		return -ESTALE;
+	}
+	snap->used = ++dcd->snapshots_used;
+	return memory_read_from_buffer(buf, count, &off, snap->text, snap->len);
+}
+
+/* Frees what readers left behind. The sysfs group is gone. */
+void dcd_sysfs_cleanup(struct dcd *dcd)
+{
+	u32 i;
+
+	for (i = 0; i < DCD_SNAPSHOTS; i++)
+		kvfree(dcd->snapshot[i].text);
 }
 
 static const BIN_ATTR_RO(extents, 0);
