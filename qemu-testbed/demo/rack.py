@@ -187,7 +187,7 @@ class Rack:
     def run(self, argv: list[str], shown: str, timeout: float, stdin: bytes = b"") -> Result:
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout,
-                                  env=self.environment())
+                                  env=self.environment(), cwd=CHECKOUT)
         except subprocess.TimeoutExpired:
             raise Fault(f"`{shown}` did not end within {timeout:g} s") from None
         return Result(shown, done.returncode, done.stdout, done.stderr)
@@ -227,7 +227,9 @@ class Rack:
     # ---- fmd ---------------------------------------------------------------------------------
 
     def fmd_argv(self, *more: str, binary: str = "") -> list[str]:
-        return [binary or program("fmd"), "--backend=qmp", "--fabric", str(self.folder / "fmd.json"),
+        # fmd names its fabric by the path it was given: a short one, from the checkout.
+        return [binary or program("fmd"), "--backend=qmp",
+                "--fabric", os.path.relpath(self.folder / "fmd.json", CHECKOUT),
                 "--state", str(self.fmd_folder / "state.db"), "--socket", str(self.socket), *more]
 
     def fmd_start(self, *, pause_at: str = "", binary: str = "", argv: list[str] | None = None) -> None:
@@ -238,7 +240,8 @@ class Rack:
         with open(self.fmd_log, "ab") as log:
             log.write(f"--- fmd {' '.join(options)}\n".encode())
             self._fmd = subprocess.Popen(argv or self.fmd_argv(*options, binary=binary), stdout=log,
-                                         stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+                                         stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                         cwd=CHECKOUT)
         until(self._fmd_answers, 20, lambda: f"fmd does not answer: {self.fmd_said()}", 0.02)
 
     def _fmd_answers(self) -> bool:

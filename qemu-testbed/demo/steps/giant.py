@@ -17,6 +17,7 @@ def show(story, rack):
     rack.fmd_start()
     rack.wait_ready()
     with story.working():
+        rack.wait_clean()
         story.fmctl(rack, "grant", "create", "--host", "h1", "--size", "2G", "--name", "big", "--wait")
     grant = rack.grant("big")
     story.must(len({e["device"] for e in grant["extents"]}) == 2, "the grant does not span both devices")

@@ -3,7 +3,7 @@
 
 import os
 
-from rack import MIB, pattern
+from rack import CHECKOUT, MIB, pattern
 
 SIZE = 32 * MIB
 
@@ -51,7 +51,7 @@ def take(story, rack, host: str, name: str) -> tuple[dict, str]:
 
 
 def in_file(story, rack, extent: dict, label: str, what: str):
-    file = os.path.relpath(rack.pool_file(extent["device"]))
+    file = os.path.relpath(rack.pool_file(extent["device"]), CHECKOUT)
     command = f"tail -c +{extent['dpa'] + 1} {file} | head -c 64"
     story.show("", command, lambda: rack.run(["sh", "-c", command], command, 30))
     found = rack.pool_bytes(extent)
