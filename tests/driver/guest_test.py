@@ -17,11 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-TESTBED = REPOSITORY / "qemu-testbed" / "testbed"
-
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(TESTBED.parent))
+from module import TESTBED, Failed, build, need, skip_without_root  # noqa: E402
 from testbedlib import agent, bed as beds, splats  # noqa: E402
 from testbedlib.rundir import RunDir  # noqa: E402
 
@@ -31,15 +28,6 @@ RAM = 128 * MIB  # the guests' memory block
 SOON = 20  # seconds for what takes milliseconds on an idle machine
 PATIENT = 180  # for what takes seconds
 BOOT = 300  # and for what takes ten seconds
-
-
-class Failed(Exception):
-    pass
-
-
-def need(truth, what):
-    if not truth:
-        raise Failed(what)
 
 
 class Holder:
@@ -573,28 +561,13 @@ CHECKS = [
 ]
 
 
-def build(folder):
-    """The module and the guest's helper program, as an overlay; built in the testbed's root."""
-    driver, hold = REPOSITORY / "driver", Path(__file__).parent / "programs" / "hold.c"
-    overlay = folder / "overlay"
-    script = (f"make -s -C {driver} overlay OUT={folder} && mkdir -p {overlay}/usr/bin && "
-              f"gcc-14 -O2 -Wall -Wextra -Werror -static -o {overlay}/usr/bin/hold {hold}")
-    done = subprocess.run([TESTBED, "in-root", "--bind", REPOSITORY, "--bind", folder, "--",
-                           "sh", "-c", script], text=True, capture_output=True)
-    need(done.returncode == 0, f"building the module failed:\n{done.stdout}{done.stderr}")
-    return overlay
-
-
 def main():
     words = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     words.add_argument("--build", type=Path, help="where to build (default: a temporary folder)")
     words.add_argument("--only", default="", metavar="REGEX", help="run the checks whose name this finds")
     given = words.parse_args()
 
-    root = subprocess.run([TESTBED, "root"], text=True, stdout=subprocess.PIPE)
-    if root.returncode:
-        print("SKIP: no testbed root: see the sentence above")
-        return 77
+    skip_without_root()
     with tempfile.TemporaryDirectory(prefix="dcd-") as folder:
         os.chmod(folder, 0o755)
         target = (given.build or Path(folder) / "build").resolve()
