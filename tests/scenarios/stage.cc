@@ -435,7 +435,7 @@ HostReport Stage::compose(const HostName& name, const Words& words) {
     said.memory_block = it.memory_block;
     said.poold_version = "0.1.0";
     if (said.driver_state != "ready") return said;
-    int node = 0;
+    int node = 0, next_dax = 0;
     for (auto& [device_name, device] : devices_) {
         ReportedDevice& out = said.devices.emplace_back();
         out.serial = device->spec().serial;
@@ -452,7 +452,7 @@ HostReport Stage::compose(const HostName& name, const Words& words) {
             extent.state = in ? "plugged" : "accepted";
             if (!in) continue;
             extent.use = plugged == it.plugged.end() ? Use::ram : plugged->second;
-            extent.dax = fmt::format("dax{}.0", out.extents.size() - 1);
+            extent.dax = fmt::format("dax{}.0", next_dax++);
             if (extent.use == Use::ram) extent.node = node;
             if (words.named.contains("held")) {
                 extent.used = *parse_size(words.named.at("held"));

@@ -186,7 +186,7 @@ TEST(Placement, TheTwoUsesGrowFromTheTwoEnds) {
     state.size = GiB;
     state.block = kBlock;
     PlaceRequest request{.devices = {DeviceName{"mem0"}}, .size = 128 * MiB, .use = Use::ram,
-                         .unit = 128 * MiB, .offset = {}};
+                         .unit = 128 * MiB, .offset = {}, .avoid = {}};
     EXPECT_EQ(place(pool, request)->front().range.dpa, 0u);
     request.use = Use::dax;
     request.unit = kBlock;
@@ -200,7 +200,7 @@ TEST(Placement, CleanBytesComeBeforeDirtyOnes) {
     state.block = kBlock;
     state.clean.add({512 * MiB, 256 * MiB});
     const PlaceRequest request{.devices = {DeviceName{"mem0"}}, .size = 128 * MiB, .use = Use::ram,
-                               .unit = 128 * MiB, .offset = {}};
+                               .unit = 128 * MiB, .offset = {}, .avoid = {}};
     EXPECT_EQ(place(pool, request)->front().range.dpa, 512 * MiB);
 }
 
