@@ -51,7 +51,7 @@ bool RangeSet::contains(Range range) const {
 }
 
 bool RangeSet::intersects(Range range) const {
-    return std::ranges::any_of(ranges_, [&](const Range& own) { return own.overlaps(range); });
+    return range.length != 0 && std::ranges::any_of(ranges_, [&](const Range& own) { return own.overlaps(range); });
 }
 
 RangeSet RangeSet::within(Range range) const {
