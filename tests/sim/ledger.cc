@@ -34,7 +34,7 @@ const LedgerGrant* Ledger::find_live(const GrantName& name) const {
     return nullptr;
 }
 
-bool Ledger::ever_held(const HostName& host, const DeviceName& device, std::size_t block) const {
+bool Ledger::held_since_scrub(const HostName& host, const DeviceName& device, std::size_t block) const {
     const auto found = held_.find({host, device});
     return found != held_.end() && found->second.contains(block);
 }
@@ -110,6 +110,11 @@ std::optional<std::string> Ledger::apply(const Record& record) {
         scrubs_.insert(scrub->extent);
     } else if (const auto* done = std::get_if<ScrubDone>(&record.body)) {
         scrubs_.erase(done->extent);
+        for (std::size_t block : block_numbers(done->extent.device, done->extent.range)) {
+            for (auto& [key, blocks] : held_) {
+                if (key.second == done->extent.device) blocks.erase(block);
+            }
+        }
     } else if (const auto* fence = std::get_if<FenceStarted>(&record.body)) {
         fences_.insert({fence->host, fence->instance});
     }

@@ -37,7 +37,8 @@ class Ledger {
     const LedgerGrant* find(GrantId id) const;
     const LedgerGrant* find_live(const GrantName& name) const;
     const std::map<GrantId, LedgerGrant>& grants() const { return grants_; }
-    bool ever_held(const HostName& host, const DeviceName& device, std::size_t block) const;
+    // Offered to this machine of the host, and not erased since.
+    bool held_since_scrub(const HostName& host, const DeviceName& device, std::size_t block) const;
     bool scrub_begun(const Extent& extent) const { return scrubs_.contains(extent); }
     bool fence_begun(const HostName& host, const std::string& instance) const {
         return fences_.contains({host, instance});

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Invariant 9: force only after a fence that an operator asked for; and nothing a host *says* frees, scrubs
 // or moves an extent. Before a scrub and before an offer the devices were asked, in this life of the
-// manager, about every host that ever held the block, and said "none"; and they said the truth.
+// manager, about every host that may have held the block since it was last erased, and said "none" (the erasure
+// before had asked about all earlier ones); and they said the truth.
 #include <fmt/format.h>
 
 #include <map>
@@ -104,7 +105,7 @@ class DevicesAreAsked : public Checker {
         for (std::size_t block : truth_.ledger.block_numbers(device, range)) {
             const LedgerGrant* owner = truth_.ledger.owner(device, block);
             for (const auto& [name, host] : truth_.world.hosts()) {
-                if (!truth_.ledger.ever_held(name, device, block)) continue;
+                if (!truth_.ledger.held_since_scrub(name, device, block)) continue;
                 if (offered_to && owner && owner->hosts.contains(name)) continue;
                 const auto said = said_.find({name, device, block});
                 if (said != said_.end() && said->second.none) continue;
