@@ -29,7 +29,7 @@ class Budget {
         return std::max({-account_s_ / share_, -moment_s_ / most_, 0.0});
     }
 
-    static constexpr double most = 0.25;
+    static constexpr double most = 0.5;
 
   private:
     double share_;

@@ -17,6 +17,7 @@
 #include "arena.h"
 #include "engine.h"
 #include "evacuate.h"
+#include "latency.h"
 #include "topology.h"
 #include "uapi.h"
 
@@ -32,6 +33,7 @@ struct pool_options {
     EngineConfig config;
     pool_mover_kind mover = POOL_MOVER_KERNEL;
     std::string record_to;
+    double gain_ns = 0;  // 0: measured at start
 };
 struct pool_moved {
     Evacuation value;
@@ -99,6 +101,13 @@ Result<void> check_moving_works(Kernel& kernel) {
                 errno_text(-node).c_str());
 }
 
+// The wished gain, else the measured one, else (no room, another CPU) what CXL memory typically costs.
+double gain_of(double wished_ns, const EngineConfig& config) {
+    constexpr double typical_ns = 150;
+    if (wished_ns > 0) return wished_ns;
+    return measure_gain_ns(config.near_nodes.front(), config.far_nodes.front()).value_or(typical_ns);
+}
+
 // Counts are the whole interface: node sums, sorted by errno.
 int nth_reason(const Reasons& reasons, size_t index, int* reason, uint64_t* pages) {
     if (!reason || !pages) return refuse("reason and pages must not be NULL");
@@ -141,7 +150,7 @@ constexpr OptionRange option_ranges[] = {
     {100, 1000000},                             // CPU budget
     {POOL_MOVER_KERNEL, POOL_MOVER_DRY},        // mover
     {0, std::numeric_limits<uint64_t>::max()},  // move limit
-    {1, 1000000},                               // gain
+    {0, 1000000},                               // gain
     {1, 86400000},                              // stay
     {10, 60000},                                // decide
     {0, std::numeric_limits<uint64_t>::max()},  // seed
@@ -286,7 +295,7 @@ int pool_options_set(pool_options* options, pool_option option, uint64_t value) 
         case POOL_OPTION_CPU_BUDGET_PPM: config.cpu_share = double(value) * 1e-6; break;
         case POOL_OPTION_MOVER: options->mover = static_cast<pool_mover_kind>(value); break;
         case POOL_OPTION_MOVE_LIMIT_BYTES_PER_S: config.move_limit_bytes_per_s = value; break;
-        case POOL_OPTION_GAIN_NS: config.gain_ns = double(value); break;
+        case POOL_OPTION_GAIN_NS: options->gain_ns = double(value); break;
         case POOL_OPTION_STAY_MS: config.stay_s = double(value) * 1e-3; break;
         case POOL_OPTION_DECIDE_MS: config.decide_s = double(value) * 1e-3; break;
         case POOL_OPTION_SEED: config.seed = value; break;
@@ -333,6 +342,7 @@ int pool_tiering_start(const pool_topology* topology, const pool_options* option
         EngineConfig config = wish.config;
         config.near_nodes = nodes.tier_nodes(0);
         config.far_nodes = nodes.nodes_beyond(0);
+        config.gain_ns = gain_of(wish.gain_ns, config);
         tiering->engine = std::make_unique<Engine>(
             *tiering->sampler, *tiering->mover, *tiering->kernel, tiering->clock, config,
             tiering->record.is_open() ? &tiering->record : nullptr);

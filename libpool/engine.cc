@@ -13,12 +13,21 @@ namespace {
 constexpr size_t refresh_pages = 512;       // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;   // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;         // nothing is tracked
-constexpr int learning_windows = 16;         // of a new range: beyond the CPU budget
-constexpr uint64_t trial_pages = 32;         // the first move: to learn what moving costs here
+constexpr int learning_windows = 16;         // of a new range: beyond the CPU budget,
+constexpr double learning_cpu_s = 3;         // but no more than this
+constexpr uint64_t trial_pages = 64;         // the first move: to learn what moving costs here
+constexpr double batch_limit_ns = 1e9;       // of one call: stop() waits for it
+constexpr double cost_half_life_s = 60;      // of a measured cost that nothing was moved on
 constexpr uint64_t measured_pages_min = 16;  // fewer say little about that
 
 bool contains(const std::vector<int>& nodes, int node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+// Full batches, but where a page takes milliseconds: there the overhead of a call is nothing.
+uint64_t batch_pages(double move_ns) {
+    return static_cast<uint64_t>(std::clamp(batch_limit_ns / move_ns, double(trial_pages),
+                                            double(move_batch)));
 }
 
 double mib(uint64_t pages) { return double(pages) * page_bytes / (1 << 20); }
@@ -31,6 +40,7 @@ Engine::Engine(Sampler& sampler, Mover& mover, Kernel& kernel, Clock& clock, Eng
       record_(record), budget_(config_.cpu_share), ladder_(config_.seed) {
     if (record_) write_header(*record_);
     boundary_rate_ = move_ns_ / (config_.gain_ns * config_.stay_s);
+    set(Stat::gain_ns, static_cast<uint64_t>(config_.gain_ns));
 }
 
 Result<void> Engine::add(const Range& range) {
@@ -58,6 +68,7 @@ Result<void> Engine::add(const Range& range) {
     }
     tracked_.push_back(std::move(tracked));
     learning_windows_ = learning_windows;
+    learning_cpu_s_ = learning_cpu_s;
     count(Stat::tracked_bytes, range.pages * page_bytes);
     return {};
 }
@@ -105,7 +116,9 @@ void Engine::run() {
         budget_.spend(cpu_s - last_cpu_s + faults_s);
         if (!empty && learning_windows_ > 0) {
             --learning_windows_;
-            budget_.grant(cpu_s - last_cpu_s + faults_s);
+            double grant_s = std::min(cpu_s - last_cpu_s + faults_s, learning_cpu_s_.load());
+            learning_cpu_s_ = learning_cpu_s_ - grant_s;
+            budget_.grant(grant_s);
         }
         last_s = now;
         last_cpu_s = cpu_s;
@@ -190,7 +203,8 @@ void Engine::ask(Tracked& tracked, const std::vector<size_t>& pages) {
 void Engine::decide() {
     std::unique_lock guard(lock_);
     double now = clock_.now_s();
-    move_credit_bytes_ += (now - last_decision_s_) * double(config_.move_limit_bytes_per_s);
+    const double since_last_s = now - last_decision_s_;
+    move_credit_bytes_ += since_last_s * double(config_.move_limit_bytes_per_s);
     move_credit_bytes_ = std::min(move_credit_bytes_, double(config_.move_limit_bytes_per_s));
     last_decision_s_ = now;
     refresh_places();
@@ -216,8 +230,10 @@ void Engine::decide() {
     count(Stat::decisions, 1);
     count(Stat::wanted, plan.demote.size() + plan.promote.size());
 
+    age_move_cost(plan, since_last_s);
     double cpu_before_s = clock_.thread_cpu_s();
     carry_out(plan, refs);
+    set(Stat::move_cost_ns, static_cast<uint64_t>(move_ns_));
     cpu_in_moves_s_ += clock_.thread_cpu_s() - cpu_before_s;
 
     uint64_t far = 0;
@@ -228,6 +244,14 @@ void Engine::decide() {
     set(Stat::far_pages, far);
 }
 
+// A cost that was measured at a bad moment must not keep all pages where they are for ever: unused, it
+// fades, and from half of it on it is a guess again, to be tried on a few pages.
+void Engine::age_move_cost(const Plan& plan, double seconds) {
+    if (!plan.promote.empty() || !move_cost_known_) return;
+    move_ns_ *= std::exp2(-seconds / cost_half_life_s);
+    if (move_ns_ < measured_move_ns_ / 2) move_cost_known_ = false;
+}
+
 // Room first, then move, in batches, with the room asked anew before each.
 void Engine::carry_out(const Plan& plan, const std::vector<PageRef>& refs) {
     const double start_s = clock_.now_s();
@@ -235,6 +259,7 @@ void Engine::carry_out(const Plan& plan, const std::vector<PageRef>& refs) {
     auto demote = plan.demote.begin();
     auto promote = plan.promote.begin();
     auto left = [](auto at, const auto& list) { return static_cast<uint64_t>(list.end() - at); };
+    const bool known = move_cost_known_;
     uint64_t near_pages = near_count();
     while (demote != plan.demote.end() || promote != plan.promote.end()) {
         if (clock_.now_s() - start_s > carry_out_limit_s) break;
@@ -243,7 +268,7 @@ void Engine::carry_out(const Plan& plan, const std::vector<PageRef>& refs) {
                                                       room_pages(config_.near_nodes))
                                            : 0;
         // Before the first move the plan rests on a guess of its cost: try a few, then decide anew.
-        uint64_t batch = move_cost_known_ ? move_batch : trial_pages;
+        uint64_t batch = move_cost_known_ ? batch_pages(move_ns_) : trial_pages;
         uint64_t wanted = std::min<uint64_t>(left(promote, plan.promote), batch);
         if (demote != plan.demote.end() && (room < wanted || wanted == 0)) {
             uint64_t count = std::min<uint64_t>(left(demote, plan.demote), batch);
@@ -253,7 +278,7 @@ void Engine::carry_out(const Plan& plan, const std::vector<PageRef>& refs) {
             near_pages += move_some(promote, std::min(wanted, room), refs, config_.near_nodes,
                                     Stat::promoted);
         }
-        if (batch == trial_pages) break;
+        if (!known) break;
     }
     count(Stat::no_room, left(demote, plan.demote) + left(promote, plan.promote));
 }
@@ -293,6 +318,7 @@ uint64_t Engine::move_some(std::vector<uint32_t>::const_iterator& at, uint64_t c
         double measured_ns = spent_ns / double(report.moved);
         move_ns_ = move_cost_known_ ? 0.7 * move_ns_ + 0.3 * measured_ns : measured_ns;
         move_cost_known_ = true;
+        measured_move_ns_ = move_ns_;
     }
     move_credit_bytes_ -= double(report.moved) * page_bytes;
     std::lock_guard guard(words_lock_);

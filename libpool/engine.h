@@ -61,8 +61,10 @@ enum class Stat {
     move_ns,
     decisions,
     tracked_bytes,
+    gain_ns,
+    move_cost_ns,
 };
-inline constexpr size_t stat_count = static_cast<size_t>(Stat::tracked_bytes) + 1;
+inline constexpr size_t stat_count = static_cast<size_t>(Stat::move_cost_ns) + 1;
 
 class Engine {
   public:
@@ -107,6 +109,7 @@ class Engine {
     void refresh_places();
     void ask(Tracked& tracked, const std::vector<size_t>& pages);
     void decide();
+    void age_move_cost(const Plan& plan, double seconds);
     void carry_out(const Plan& plan, const std::vector<PageRef>& refs);
     uint64_t move_some(std::vector<uint32_t>::const_iterator& at, uint64_t count,
                        const std::vector<PageRef>& refs, const std::vector<int>& targets,
@@ -131,6 +134,7 @@ class Engine {
     int next_id_ = 0;
 
     std::atomic<int> learning_windows_ = 0;
+    std::atomic<double> learning_cpu_s_ = 0;
 
     // Of the thread that runs run().
     Budget budget_;
@@ -141,6 +145,7 @@ class Engine {
     double fault_share_ = 0;    // CPU that faults take within a short window, as a share of its length
     double affordable_s_ = 0.004;
     double move_ns_ = 2000;  // per page: a guess, then as measured lately
+    double measured_move_ns_ = 0;
     bool move_cost_known_ = false;
     double move_credit_bytes_ = 0;
     double last_decision_s_ = 0;

@@ -49,7 +49,7 @@ struct Plan {
 };
 
 // Windows that a page must have been seen in before it is judged.
-inline constexpr uint8_t judge_windows = 3;
+inline constexpr uint8_t judge_windows = 2;
 // Windows for which a page that was moved, or could not be, is left where it is.
 inline constexpr uint8_t rest_windows = 8;
 // A newcomer's lower bound must be this much above its victim's upper bound.

@@ -272,6 +272,7 @@ Phase run_phase(Data& data, const pool::Topology& topology, const std::string& t
 struct Effort {
     uint64_t windows = 0, promoted = 0, demoted = 0, wanted = 0, failed = 0;
     double thread_s = 0, faults_s = 0, moving_s = 0;
+    uint64_t gain_ns = 0, move_cost_ns = 0;
     std::vector<pool::Failure> failures;
     std::string status;
 };
@@ -286,6 +287,8 @@ Effort effort_of(const pool::Tiering& tiering) {
             seconds(POOL_STAT_THREAD_CPU_NS),
             seconds(POOL_STAT_FAULT_CPU_NS),
             seconds(POOL_STAT_MOVE_NS),
+            tiering.stat(POOL_STAT_GAIN_NS),
+            tiering.stat(POOL_STAT_MOVE_COST_NS),
             tiering.failures(),
             tiering.status()};
 }
@@ -339,6 +342,8 @@ void print_table(const Settings& s, const std::vector<Phase>& phases,
                 effort->promoted, effort->demoted, effort->failed, effort->moving_s,
                 100 * (effort->thread_s + effort->faults_s) / wall_s, effort->windows,
                 100 * effort->thread_s / wall_s, 100 * effort->faults_s / wall_s);
+    std::printf("pays     a near access saves %" PRIu64 " ns, moving a page costs %" PRIu64 " us\n",
+                effort->gain_ns, effort->move_cost_ns / 1000);
     for (const pool::Failure& failure : effort->failures) {
         std::printf("failed   %" PRIu64 " pages: %s\n", failure.pages,
                     failure.reason ? strerrordesc_np(failure.reason) : "the kernel gave no reason");
@@ -373,10 +378,11 @@ void print_json(const Settings& s, const std::vector<Phase>& phases,
             std::printf("%s{\"errno\":%d,\"pages\":%" PRIu64 "}", i ? "," : "",
                         effort->failures[i].reason, effort->failures[i].pages);
         }
-        std::printf("],\"moving_seconds\":%.3f,\"thread_cpu_percent\":%.3f,"
+        std::printf("],\"gain_ns\":%" PRIu64 ",\"move_cost_ns\":%" PRIu64
+                    ",\"moving_seconds\":%.3f,\"thread_cpu_percent\":%.3f,"
                     "\"fault_cpu_percent\":%.3f}",
-                    effort->moving_s, 100 * effort->thread_s / wall_s,
-                    100 * effort->faults_s / wall_s);
+                    effort->gain_ns, effort->move_cost_ns, effort->moving_s,
+                    100 * effort->thread_s / wall_s, 100 * effort->faults_s / wall_s);
     }
     std::printf(",\"check\":\"%s\"}\n", failure.empty() ? "ok" : failure.c_str());
 }

@@ -126,11 +126,13 @@ enum pool_option {
                                          but the node's own room */
     POOL_OPTION_CPU_BUDGET_PPM = 1,   /* overhead of sampling, parts per million of one CPU; default
                                          10000 (1 %), 100…1000000. The first 16 windows after an
-                                         add come on top, at no more than a quarter of a CPU */
+                                         add come on top: at most 3 s of CPU time, and never more
+                                         than half a CPU */
     POOL_OPTION_MOVER = 2,            /* enum pool_mover_kind; default POOL_MOVER_KERNEL */
     POOL_OPTION_MOVE_LIMIT_BYTES_PER_S = 3, /* default 0: none */
-    POOL_OPTION_GAIN_NS = 4, /* what one access to a near page saves, default 150; 1…1000000 */
-    POOL_OPTION_STAY_MS = 5, /* how long a page is expected to stay as hot as it is, default 120000 */
+    POOL_OPTION_GAIN_NS = 4,   /* what one access to a near page saves, up to 1000000; default 0:
+                                  measured at start, with loads from 256 KiB on either node */
+    POOL_OPTION_STAY_MS = 5,   /* how long a page is expected to stay as hot as it is, default 120000 */
     POOL_OPTION_DECIDE_MS = 6, /* time between two decisions, default 250; 10…60000 */
     POOL_OPTION_SEED = 7,      /* of the randomised window lengths, default 1 */
 };
@@ -176,6 +178,8 @@ enum pool_stat {
     POOL_STAT_MOVE_NS = 12,        /* wall time inside move_pages */
     POOL_STAT_DECISIONS = 13,
     POOL_STAT_TRACKED_BYTES = 14,
+    POOL_STAT_GAIN_NS = 15,      /* what an access to a near page saves, as measured or as given */
+    POOL_STAT_MOVE_COST_NS = 16, /* what moving a page costs, as measured lately */
 };
 uint64_t pool_tiering_stat(const pool_tiering *tiering, enum pool_stat stat);
 

@@ -199,7 +199,7 @@ TEST(Engine, TheDryMoverSamplesDecidesAndMovesNothing) {
     EXPECT_EQ(world.near_share(), 0);
 }
 
-TEST(Engine, KeepsToItsCpuBudgetApartFromTheFirstWindowsAndNeverTakesMoreThanAQuarter) {
+TEST(Engine, KeepsToItsCpuBudgetApartFromTheFirstWindowsAndNeverTakesMoreThanHalf) {
     World world(4000);
     heat_up(world, 0, 1000, 300, 5);
     world.window_cost_s = 0.012;
@@ -223,7 +223,7 @@ TEST(Engine, KeepsToItsCpuBudgetApartFromTheFirstWindowsAndNeverTakesMoreThanAQu
     EXPECT_LT(from_s, 10);
     EXPECT_LT((spent_s() - after_learning_s) / (600 - from_s), 0.0105);
     EXPECT_GT((spent_s() - after_learning_s) / (600 - from_s), 0.008);
-    EXPECT_LT(worst, 0.27);
+    EXPECT_LT(worst, 0.52);
     EXPECT_GT(world.near_share(), 0.9);
 }
 
@@ -248,7 +248,8 @@ TEST(Engine, ExpensiveMovesOfLukewarmPagesAreLeft) {
     uint64_t hot_near = 0;
     for (size_t i = 0; i < 50; ++i) hot_near += world.nodes[i] == near_node;
     EXPECT_GE(hot_near, 48u);
-    EXPECT_LE(run.engine.stat(Stat::near_pages), 120u);
+    // Apart from the trials that tell what a move costs: at the start, and a minute later.
+    EXPECT_LE(run.engine.stat(Stat::near_pages), 200u);
 }
 
 TEST(Engine, RangesAreCheckedAndNamed) {
