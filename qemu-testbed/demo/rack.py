@@ -232,6 +232,11 @@ class Rack:
                 "--fabric", os.path.relpath(self.folder / "fmd.json", CHECKOUT),
                 "--state", str(self.fmd_folder / "state.db"), "--socket", str(self.socket), *more]
 
+    def fmd_shown(self) -> str:
+        """The command, as somebody in the checkout would type it."""
+        here = f"{CHECKOUT}/"
+        return " ".join(["fmd", *(a.removeprefix(here) for a in self.fmd_argv()[1:]), "&"])
+
     def fmd_start(self, *, pause_at: str = "", binary: str = "", argv: list[str] | None = None) -> None:
         """Start fmd and wait until it answers: another binary, or another command altogether."""
         if self._fmd and self._fmd.poll() is None:

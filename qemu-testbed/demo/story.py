@@ -75,24 +75,25 @@ class Story:
         self._print(f"   {where}{'# ' if where else '$ '}{text}", "36")
         self.report["steps"][-1]["commands"].append({"host": where or "machine", "command": text})
 
-    def show(self, where: str, text: str, run, only=None):
-        """Echo, run, print what came out. `only` picks the lines worth reading."""
+    def show(self, where: str, text: str, run):
+        """Echo, run, print what came out."""
         self.command(where, text)
         with self.working():
             result = run()
-        out = result.out.splitlines()
-        self.lines("\n".join(line for line in out if only is None or only(line)))
+        self.lines(result.out)
         self.lines(result.err)
         return result
 
-    def fmctl(self, rack, *args: str, code: int = 0, only=None):
-        return self.show("", " ".join(["fmctl", *args]), lambda: rack.fmctl(*args), only).must(code)
+    def fmctl(self, rack, *args: str):
+        return self.show("", " ".join(["fmctl", *args]), lambda: rack.fmctl(*args)).must()
 
-    def host(self, rack, host: str, *argv: str, code: int | None = 0, shown: str = "", only=None,
-             timeout: float = 60, stdin: bytes | None = None):
-        result = self.show(host, shown or " ".join(argv),
-                           lambda: rack.host(host, *argv, timeout=timeout, stdin=stdin), only)
+    def host(self, rack, host: str, *argv: str, code: int | None = 0, shown: str = "",
+             timeout: float = 60):
+        result = self.show(host, shown or " ".join(argv), lambda: rack.host(host, *argv, timeout=timeout))
         return result if code is None else result.must(code)
+
+    def shell(self, rack, host: str, line: str):
+        return self.host(rack, host, "sh", "-c", line, shown=line)
 
     def working(self, after: float = 3.0, every: float = 3.0):
         return _Working(self, after, every)

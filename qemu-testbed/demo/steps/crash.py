@@ -35,7 +35,7 @@ def kill_at(story, rack, point: str, name: str, host: str = "h1", guest_too: boo
     story.command("", f"fmctl {text} &")
     client = rack.fmctl_start(*text.split())
     rack.fmd_wait_paused()
-    story.command("", "kill -9 $(pidof fmd)")
+    story.command("", f"kill -9 {rack.fmd_pid}")
     rack.fmd_kill()
     if guest_too:
         story.command("", f"testbed kill {host}")

@@ -2,14 +2,13 @@
 """Step 8: everything goes, and nothing stays."""
 
 
-def show(story, racks, before):
+def show(story, rack, before):
     story.step(8, "Everything down, and nothing left behind")
-    racks[0].check_splats()
+    story.show("", "testbed splats --all", lambda: rack.testbed("splats", "--all")).must()
     story.figure("kernel_splats", 0, "The kernels of all guests, from boot to now: no warning, no bug, no "
                                      "stall.")
-    for rack in racks:
-        rack.down()
-    story.command("", "testbed down")
+    story.command("", f"kill {rack.fmd_pid}; testbed down")
+    rack.down()
     for what, found in (("processes", before.processes()), ("mounts", before.mounts()),
                         ("files", before.files())):
         story.must(not found, f"{len(found)} {what} are left, the first: {found[0] if found else ''}")

@@ -22,7 +22,7 @@ def show(story, rack):
     grant = rack.grant("big")
     story.must(len({e["device"] for e in grant["extents"]}) == 2, "the grant does not span both devices")
     story.must(len(grant["seen"][0]["nodes"]) == 2, "fmd does not see its memory on two nodes")
-    shown = story.host(rack, "h1", "numactl", "-H", only=lambda line: " size: " in line)
+    shown = story.shell(rack, "h1", "numactl -H | grep size")
     nodes = {int(n): int(mb) for n, mb in re.findall(r"^node (\d+) size: (\d+) MB", shown.out, re.M)}
     own, pool = nodes.pop(0, 0), {n: mb for n, mb in nodes.items() if mb}
     story.must(sum(pool.values()) == 2048 and own > 0,

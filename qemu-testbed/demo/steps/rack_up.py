@@ -14,7 +14,7 @@ def show(story, rack):
     story.figure("boot_s", round(seconds, 1), f"Both guests were up after {seconds:.1f} s.")
     story.say("Now the fabric manager on this machine. In each guest the driver cxl_dcd and the agent "
               "poold run already; each guest reaches nothing but its own socket of fmd.")
-    story.command("", "fmd --backend=qmp --fabric fmd.json --state state.db --socket fmd.sock &")
+    story.command("", rack.fmd_shown())
     rack.fmd_start()
     rack.wait_ready()
     with story.working():

@@ -17,10 +17,10 @@ def show(story, rack):
 
     story.say("h1 makes an object of random bytes and stores it; h2 loads it.")
     received = received_by(rack, "h2")
-    shell(story, rack, "h1", f"head -c {OBJECT} /dev/urandom > /tmp/object")
-    made = shell(story, rack, "h1", "sha256sum < /tmp/object")
-    shell(story, rack, "h1", f"memtool put {dax['h1']} 4096 < /tmp/object")
-    read = shell(story, rack, "h2", f"memtool get {dax['h2']} 4096 {OBJECT} | sha256sum")
+    story.shell(rack, "h1", f"head -c {OBJECT} /dev/urandom > /tmp/object")
+    made = story.shell(rack, "h1", "sha256sum < /tmp/object")
+    story.shell(rack, "h1", f"memtool put {dax['h1']} 4096 < /tmp/object")
+    read = story.shell(rack, "h2", f"memtool get {dax['h2']} 4096 {OBJECT} | sha256sum")
     received = received_by(rack, "h2") - received
     story.must(made.out == read.out, "h2 did not read the bytes that h1 wrote")
 
@@ -34,10 +34,6 @@ def show(story, rack):
                  f"of fmd, from which h2 received {received} bytes of fmd's own talk meanwhile.")
     story.report["steps"][-1]["figures"]["bytes_received_from_fmd"] = received
     story.fmctl(rack, "grant", "release", "shared", "--wait")
-
-
-def shell(story, rack, host: str, line: str):
-    return story.host(rack, host, "sh", "-c", line, shown=line)
 
 
 def received_by(rack, host: str) -> int:

@@ -14,7 +14,7 @@ def show(story, rack):
     story.say("A workload linked with libpool keeps 32 MiB on the far node and uses 6 MiB of it nearly "
               "always. It counts its own accesses, first without tiering and then with it, and asks the "
               "kernel on which node each page really is. (Filling 32 MiB takes the emulator a while.)")
-    run = story.host(rack, "h1", *WORKLOAD, "--seconds", "18", "--check", code=None, timeout=120)
+    run = story.host(rack, "h1", *WORKLOAD, "--seconds", "22", "--check", code=None, timeout=120)
     near = {kind: (float(mean), float(end)) for kind, mean, end in re.findall(
         r"^(off|on)\s+\d+\s+\d+\s+([\d.]+) %\s+([\d.]+) %", run.out, re.M)}
     moved = re.search(r"^moved\s+(\d+) pages near, (\d+) far", run.out, re.M)
