@@ -56,10 +56,10 @@ def _machine(host: Host, places: Places) -> list[str]:
             "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "q35,cxl=on", "-accel", "tcg,thread=multi",
             "-cpu", "max,hypervisor=off", "-smp", smp, "-m", memory]
-    # The relay has to be spawned. QEMU changes to its own user itself, after it has opened its
-    # files; its jail gives it no other way to gain a privilege.
-    elevate = "allow" if places.user else "deny"
-    args += ["-sandbox", f"on,obsolete=deny,elevateprivileges={elevate},spawn=allow,"
+    # The relay has to be spawned, in a session of its own: elevateprivileges=deny would kill it at
+    # setsid(). Privileges are out of reach all the same: the jail has dropped every capability (but
+    # those with which QEMU changes to its own user, where there is one) and set no_new_privs.
+    args += ["-sandbox", "on,obsolete=deny,elevateprivileges=allow,spawn=allow,"
                          "resourcecontrol=deny"]
     if places.user:
         args += ["-run-with", f"user={places.user}"]

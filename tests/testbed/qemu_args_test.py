@@ -50,7 +50,7 @@ class Rules(unittest.TestCase):
 
     def test_sandbox_and_user(self):
         for args, as_root in self.all():
-            self.assertIn("elevateprivileges=deny", args[args.index("-sandbox") + 1])
+            self.assertIn("elevateprivileges=allow", args[args.index("-sandbox") + 1])
             self.assertNotIn("-run-with", args)
             self.assertEqual(as_root[as_root.index("-run-with") + 1], "user=7:7")
 
