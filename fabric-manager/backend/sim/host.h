@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "backend/sim/behaviour.h"
@@ -70,7 +71,14 @@ class SimHost {
         int dax = 0;
     };
     using Key = std::pair<SimDevice*, Range>;
-    const std::map<Key, Extent>& extents() const { return extents_; }
+    // By name: the order of addresses would differ from run to run.
+    struct ByName {
+        bool operator()(const Key& one, const Key& two) const {
+            return std::tie(one.first->name(), one.second) < std::tie(two.first->name(), two.second);
+        }
+    };
+    using Extents = std::map<Key, Extent, ByName>;
+    const Extents& extents() const { return extents_; }
 
   private:
     void later(Millis delay, std::function<void(SimHost&)> action);  // dropped when the boot is over
@@ -102,7 +110,7 @@ class SimHost {
     std::uint64_t instances_ = 0, boots_ = 0, drivers_ = 0, seq_ = 0;
     int next_dax_ = 0;
     std::string instance_;
-    std::map<Key, Extent> extents_;
+    Extents extents_;
 };
 
 }  // namespace cxlpool::sim
