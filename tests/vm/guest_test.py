@@ -56,6 +56,21 @@ def a_frozen_guest_keeps_what_it_has(rack):
     rack.healthy()
 
 
+def a_fenced_host_reaches_nothing(rack):
+    """The fence of a guest is the end of its machine; what it held comes back without it."""
+    grant = rack.create("held", "16M", "h2", use="dax")
+    rack.host("h2", "memtool", "fill", dax_path(rack, "held", "h2"), "0", "16M", "h2").must()
+    rack.fmctl("host", "fence", "h2").must()
+    until(lambda: rack.host_view("h2")["state"] == "fenced", 20, "h2 is not fenced after 20 s")
+    status = {h["name"]: h["state"] for h in rack.testbed("status", "--json").json()["hosts"]}
+    expect(status["h2"] == "down", f"h2 is fenced and its machine is {status['h2']}")
+    rack.release("held")
+    expect(not any(rack.pool_bytes(grant["extents"][0])), "the fenced host's bytes were not erased")
+    rack.start_host("h2")
+    rack.wait_ready("h2")
+    rack.healthy()
+
+
 def a_killed_agent_changes_nothing(rack):
     rack.create("stays", "128M", "h1")
     held = rack.hold("h1", node_of(rack, "stays", "h1"), 4 * MIB, "stays")
@@ -190,7 +205,8 @@ def a_guest_reaches_only_its_own_socket(rack):
 
 if __name__ == "__main__":
     main("two-hosts", [a_reboot_keeps_grants_and_bytes, a_new_machine_gets_the_same_grant_scrubbed,
-                       a_frozen_guest_keeps_what_it_has, a_killed_agent_changes_nothing,
+                       a_frozen_guest_keeps_what_it_has, a_fenced_host_reaches_nothing,
+                       a_killed_agent_changes_nothing,
                        an_offer_accepted_long_after_the_wait, an_offer_released_before_it_is_answered,
                        a_lying_agent_frees_nothing, an_agent_claims_what_its_device_denies,
                        a_guest_reaches_only_its_own_socket])

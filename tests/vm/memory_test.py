@@ -112,6 +112,38 @@ def the_driver_gives_back_what_is_not_plugged(rack):
     expect(extents_of(rack, "h3") == [], "h3 still lists an extent")
 
 
+def a_device_of_another_driver_is_named(rack):
+    bdf = driver_folder(rack, "h3").split("/")[-2]
+    sh(rack, "h3", f"rmmod cxl_dcd && echo > /sys/bus/pci/devices/{bdf}/driver_override && "
+                   f"echo {bdf} > /sys/bus/pci/drivers_probe").must()
+    until(lambda: "cxl_pci" in rack.host_view("h3")["state_text"], 20,
+          "fmd does not say that cxl_pci has the device of h3")
+    refused = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M")
+    expect(refused.code == 1, f"a grant to a device of cxl_pci ended with code {refused.code}")
+    expect_in("cxl_pci", refused.err, "fmctl")
+    sh(rack, "h3", f"echo {bdf} > /sys/bus/pci/drivers/cxl_pci/unbind").must()
+    load_driver(rack, "h3")
+    rack.wait_ready("h3")
+
+
+def memory_is_online_movable_or_not_at_all(rack):
+    """With an online policy that would put kernel pages there, nothing is plugged, and it says why."""
+    policy = "/sys/devices/system/memory/auto_online_blocks"
+    sh(rack, "h3", f"echo online_kernel > {policy}").must()
+    try:
+        late = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M", "--name", "movable", "--wait=4")
+        expect(late.code in (1, 3, 4), f"memory came online under another policy (code {late.code})")
+        expect_in("online_kernel", late.err, "fmctl")
+        expect("node 1" not in rack.host("h3", "numactl", "-H").must().out, "the node is there all the same")
+    finally:
+        sh(rack, "h3", f"echo offline > {policy}").must()
+    rack.wait_ready("h3")
+    if rack.grant("movable")["state"] != "unknown":
+        rack.wait_grant("movable", "active")
+        rack.release("movable")
+    rack.healthy()
+
+
 def three_hosts_share_one_copy(rack):
     rack.create("common", "16M", "h1", "h2", "h3", use="dax")
     paths = {h: dax_path(rack, "common", h) for h in ("h1", "h2", "h3")}
@@ -129,4 +161,5 @@ if __name__ == "__main__":
     main("three-hosts", [grants_of_many_sizes_come_and_go, bad_requests_change_nothing,
                          a_release_under_use_says_who_holds_it, an_open_dax_device_is_not_taken_away,
                          the_driver_stays_while_memory_is_plugged,
-                         the_driver_gives_back_what_is_not_plugged, three_hosts_share_one_copy])
+                         the_driver_gives_back_what_is_not_plugged, a_device_of_another_driver_is_named,
+                         memory_is_online_movable_or_not_at_all, three_hosts_share_one_copy])
