@@ -85,7 +85,7 @@ TEST(Heat, BoundsHoldTheTrueRateMostOfTheTime) {
             Rate seen = heat.rate(0);
             inside += seen.lower <= rate * 2 && seen.upper >= rate / 2;
         }
-        EXPECT_GE(inside, 185) << "rate " << rate;
+        EXPECT_GE(inside, 180) << "rate " << rate;  // 90 %, as rate() promises
     }
 }
 

@@ -13,7 +13,7 @@
 namespace libpool {
 namespace {
 
-constexpr uint64_t page = 4096;
+constexpr uint64_t stride = 4096;
 
 // Pages 0…n-1 of a process; behaves as move_pages does, with the weaknesses that were asked for.
 class FakeKernel final : public Kernel {
@@ -36,19 +36,19 @@ class FakeKernel final : public Kernel {
         if (refuses != 0) return refuses;
         for (size_t i = 0; i < pages.size(); ++i) {
             if (i == stops_after) return static_cast<long>(pages.size() - i);
-            status[i] = move_one(pages[i] / page, targets[i]);
+            status[i] = move_one(pages[i] / stride, targets[i]);
         }
         return 0;
     }
     Result<uint64_t> room_bytes(int) override {
-        return room == UINT64_MAX ? room : room * page;
+        return room == UINT64_MAX ? room : room * stride;
     }
 
   private:
     long answer(std::span<const uint64_t> pages, std::span<int> status) {
         for (size_t i = 0; i < pages.size(); ++i) {
             if (leaves_questions_unanswered && pages.size() > 1 && i % 2 == 1) continue;
-            int node = nodes.at(pages[i] / page);
+            int node = nodes.at(pages[i] / stride);
             status[i] = node < 0 ? -ENOENT : node;
         }
         return 0;
@@ -66,7 +66,7 @@ class FakeKernel final : public Kernel {
 
 std::vector<uint64_t> all_pages(size_t count) {
     std::vector<uint64_t> pages;
-    for (size_t i = 0; i < count; ++i) pages.push_back(i * page);
+    for (size_t i = 0; i < count; ++i) pages.push_back(i * stride);
     return pages;
 }
 
