@@ -86,7 +86,7 @@ GrantView example() {
     grant.size = 256 * MiB;
     grant.state = GrantState::active;
     grant.extents = {{DeviceName("mem0"), {0, 256 * MiB}}};
-    grant.seen = {{HostName("h1"), 1, {"dax0.0"}}};
+    grant.seen = {{HostName("h1"), {1}, {"dax0.0"}}};
     grant.latency_ms = 84.2;
     return grant;
 }
