@@ -165,6 +165,7 @@ struct Manager::Impl {
     void drive_scrubs();
     void scrub_answered(const InFlight& op, const Completion& completion);
     void clearance_answered(Clearance& clearance, const InFlight& op, const Completion& completion);
+    void soil(const HostName& host, const Extent& extent);
     void block_scrub(const DeviceName& device, Range range, std::string why);
     std::optional<Extent> next_scrub(const DeviceName& device) const;
     bool drive_clearance(Clearance& clearance, const DeviceName& device,

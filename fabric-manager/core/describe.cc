@@ -184,6 +184,9 @@ std::string describe(const Record& record) {
             [](const ScrubDone& r) {
                 return fmt::format("scrub-done {} read back {}", describe(r.extent),
                                    describe_size(r.bytes_read));
+            },
+            [](const ForeignSeen& r) {
+                return fmt::format("foreign-seen {} {}", r.host.text, describe(r.extent));
             }},
         record.body);
     return fmt::format("{} {}", record.seq.value, body);
@@ -341,6 +344,10 @@ std::string sentence(const Record& record, const Pool& pool) {
             [](const ScrubDone& r) {
                 return fmt::format("{} is scrubbed: {} read back as zeros", describe(r.extent),
                                    describe_size(r.bytes_read));
+            },
+            [](const ForeignSeen& r) {
+                return fmt::format("{} had {} without a grant: it is no longer clean", r.host.text,
+                                   describe(r.extent));
             }},
         record.body);
 }

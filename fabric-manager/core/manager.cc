@@ -226,8 +226,10 @@ void Manager::Impl::complete(const Completion& completion) {
                         if (const auto* all = std::get_if<std::vector<Presence>>(&*completion.result);
                             all && all->size() == ask->second.ranges.size())
                             presence = (*all)[i];
-                    job.answers[{ask->second.host, {ask->second.device, ask->second.ranges[i]}}] =
-                        presence;
+                    const Extent asked{ask->second.device, ask->second.ranges[i]};
+                    job.answers[{ask->second.host, asked}] = presence;
+                    if (presence == Presence::accepted || presence == Presence::pending)
+                        soil(ask->second.host, asked);
                 }
                 job.waiting.erase(ask);
             }
@@ -375,10 +377,11 @@ void Manager::Impl::host_report(const HostReport& report) {
                 return std::ranges::find(grant.extents, seen) != grant.extents.end() &&
                        std::ranges::find(grant.hosts, report.host) != grant.hosts.end();
             });
-            if (!ours)
-                warn_once("foreign", report.host, {},
-                          fmt::format("{} reports {} ({}), which no grant gave it: it is left alone",
-                                      report.host.text, describe(seen), extent.state));
+            if (ours) continue;
+            soil(report.host, seen);
+            warn_once("foreign", report.host, {},
+                      fmt::format("{} reports {} ({}), which no grant gave it: it is left alone",
+                                  report.host.text, describe(seen), extent.state));
         }
     }
 }

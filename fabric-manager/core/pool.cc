@@ -227,6 +227,16 @@ class Applier {
         return scrub(r.extent, r.bytes_read);
     }
 
+    Result<void> operator()(const ForeignSeen& r) {
+        const auto device = pool_.devices.find(r.extent.device);
+        if (device == pool_.devices.end() || r.extent.range.end() > device->second.size ||
+            r.extent.range.end() < r.extent.range.dpa)
+            return broken("outside of the device");
+        device->second.clean.subtract(r.extent.range);
+        if (alive(r.host)) device->second.held[r.host].add(r.extent.range);
+        return {};
+    }
+
   private:
     struct Found {
         Grant* grant;

@@ -133,10 +133,18 @@ struct ScrubDone {
     friend bool operator==(const ScrubDone&, const ScrubDone&) = default;
 };
 
+// A host could reach bytes that no grant gave it, by the device's word or its own: whatever it stored
+// there is nobody else's to read, so they are no longer clean.
+struct ForeignSeen {
+    HostName host;
+    Extent extent;
+    friend bool operator==(const ForeignSeen&, const ForeignSeen&) = default;
+};
+
 using RecordBody =
     std::variant<DeviceAdopted, HostSeen, HostDead, FenceStarted, GrantCreated, OfferStarted,
                  OfferTaken, OfferAccepted, GrantActive, GrantReleased, ReturnStarted, Returned,
-                 GrantFailed, GrantGone, ScrubStarted, ScrubDone>;
+                 GrantFailed, GrantGone, ScrubStarted, ScrubDone, ForeignSeen>;
 
 struct Record {
     Seq seq;                    // 1, 2, 3 … without gaps

@@ -110,8 +110,18 @@ void Manager::Impl::clearance_answered(Clearance& clearance, const InFlight& op,
     if (!completion.result) return;
     const auto* answer = std::get_if<std::vector<Presence>>(&*completion.result);
     for (std::size_t i = 0; answer && i < std::min(answer->size(), ask.ranges.size()); ++i)
-        if ((*answer)[i] == Presence::accepted || (*answer)[i] == Presence::pending)
+        if ((*answer)[i] == Presence::accepted || (*answer)[i] == Presence::pending) {
             foreign[ask.device].add(ask.ranges[i]);
+            soil(ask.host, {ask.device, ask.ranges[i]});
+        }
+}
+
+// Taking clean bytes for dirty ones only costs a scrub, so for this a host's own word is enough.
+void Manager::Impl::soil(const HostName& host, const Extent& extent) {
+    const auto state = pool.devices.find(extent.device);
+    if (state == pool.devices.end()) return;
+    const RangeSet lost = state->second.clean.within(extent.range);
+    for (const Range& range : lost.ranges()) record(ForeignSeen{host, {extent.device, range}});
 }
 
 std::optional<Extent> Manager::Impl::next_scrub(const DeviceName& name) const {

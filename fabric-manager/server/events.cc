@@ -40,6 +40,7 @@ About about(const RecordBody& body) {
         About operator()(const GrantGone& b) { return about("grant-gone", b); }
         About operator()(const ScrubStarted& b) { return about("scrub-started", b); }
         About operator()(const ScrubDone& b) { return about("scrub-done", b); }
+        About operator()(const ForeignSeen& b) { return about("foreign-seen", b); }
     };
     return std::visit(Visitor{}, body);
 }

@@ -51,6 +51,7 @@ CXLPOOL_RECORD(GrantFailed, "grant-failed", f("id", r.id); f("reason", r.reason)
 CXLPOOL_RECORD(GrantGone, "grant-gone", f("id", r.id);)
 CXLPOOL_RECORD(ScrubStarted, "scrub-started", f("extent", r.extent);)
 CXLPOOL_RECORD(ScrubDone, "scrub-done", f("extent", r.extent); f("bytes_read", r.bytes_read);)
+CXLPOOL_RECORD(ForeignSeen, "foreign-seen", f("host", r.host); f("extent", r.extent);)
 #undef CXLPOOL_RECORD
 // clang-format on
 

@@ -74,6 +74,8 @@ inline RecordBody any_body(std::size_t kind) {
             return ScrubStarted{any_extent()};
         case 15:
             return ScrubDone{any_extent(), *gen_number()};
+        case 16:
+            return ForeignSeen{any_host(), any_extent()};
     }
     throw std::logic_error("a new kind of record needs a line here");
 }
