@@ -207,7 +207,7 @@ Result<std::vector<int>> parse_list(const std::string& list) {
     return numbers;
 }
 
-Result<Topology> read_topology(const std::string& root) {
+Result<std::vector<Node>> read_nodes(const std::string& root) {
     std::string folder = root + "/sys/devices/system/node";
     auto online = read_list(folder + "/online");
     if (!online) {
@@ -216,7 +216,7 @@ Result<Topology> read_topology(const std::string& root) {
     }
     auto marks = read_watermarks(root).value_or(std::map<int, uint64_t>());
 
-    Topology topology;
+    std::vector<Node> nodes;
     std::vector<int> with_cpus;
     for (int id : *online) {
         if (id >= node_limit) return fail(EINVAL, "node %d is above %d", id, node_limit - 1);
@@ -236,14 +236,18 @@ Result<Topology> read_topology(const std::string& root) {
         node.reclaimable_bytes = clean + or_zero(values, "SReclaimable");
         node.watermark_bytes = marks.contains(id) ? marks[id] : 0;
         node.cpus = cpus ? cpus->size() : 0;
-        topology.nodes.push_back(node);
+        nodes.push_back(node);
     }
-    if (topology.nodes.empty()) {
-        return fail(ENOENT, "%s names no node with memory", folder.c_str());
-    }
-    for (Node& node : topology.nodes) {
-        node.distance = distance_to_cpus(folder, node.id, *online, with_cpus);
-    }
+    if (nodes.empty()) return fail(ENOENT, "%s names no node with memory", folder.c_str());
+    for (Node& node : nodes) node.distance = distance_to_cpus(folder, node.id, *online, with_cpus);
+    return nodes;
+}
+
+Result<Topology> read_topology(const std::string& root) {
+    auto nodes = read_nodes(root);
+    if (!nodes) return std::unexpected(nodes.error());
+    Topology topology;
+    topology.nodes = std::move(*nodes);
     auto kernel = read_kernel_tiers(root);
     if (!use_kernel_tiers(topology, kernel)) use_cpuless_tiers(topology, kernel);
     return topology;

@@ -36,7 +36,8 @@ Host read_host(const Tree& tree) {
     host.online_policy =
         tame(tree.read_or_empty("/sys/devices/system/memory/auto_online_blocks"), 40);
     host.some_avg10 = parse_some_avg10(tree.read_or_empty("/proc/pressure/memory"));
-    if (auto topology = libpool::read_topology(tree.root())) host.nodes = topology->nodes;
+    // Not read_topology(): this runs while our own Drainer takes memory offline (topology.h).
+    if (auto nodes = libpool::read_nodes(tree.root())) host.nodes = std::move(*nodes);
     return host;
 }
 
