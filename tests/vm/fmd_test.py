@@ -214,7 +214,7 @@ def a_full_disk_acknowledges_nothing(rack):
 
 def on_small_disk(rack, holder: int, small) -> None:
     rack.fmd_start(argv=["nsenter", "-t", str(holder), "-m", *last_of_each(
-        rack.fmd_argv("--state", str(small / "state.db")))])
+        rack.fmd_argv("--state", str(small / "state.db"), "--fabric", str(rack.folder / "fmd.json")))])
 
 
 def without_scrubbing_the_isolation_check_fails(rack):

@@ -134,7 +134,8 @@ def memory_is_online_movable_or_not_at_all(rack):
         late = rack.fmctl("grant", "create", "--host", "h3", "--size", "128M", "--name", "movable", "--wait=4")
         expect(late.code in (1, 3, 4), f"memory came online under another policy (code {late.code})")
         expect_in("online_kernel", late.err, "fmctl")
-        expect("node 1" not in rack.host("h3", "numactl", "-H").must().out, "the node is there all the same")
+        shown = rack.host("h3", "numactl", "-H").must().out
+        expect("node 1" not in shown, f"the node is there all the same: {extents_of(rack, 'h3')} {shown}")
     finally:
         sh(rack, "h3", f"echo offline > {policy}").must()
     rack.wait_ready("h3")
