@@ -23,6 +23,17 @@ def grants_of_many_sizes_come_and_go(rack):
     expect(rack.healthy() == [], "something is left after all grants were released")
 
 
+def a_grant_comes_and_goes_many_times(rack):
+    """Once, poold read the kernel's memory tiers while a node's last memory went offline, and the
+    guest's hot-plug was stuck for ever: one in five cycles did it."""
+    for _ in range(12):
+        rack.create("ebb", "128M", "h1")
+        rack.release("ebb", seconds=40)
+    # h1 has had no dax grant: one on the same node makes the kernel keep the node, empty.
+    nodes = rack.host("h1", "cat", "/sys/devices/system/node/online").must().out.strip()
+    expect(nodes == "0", f"the pool's node did not go with its last memory: {nodes} are online")
+
+
 def bad_requests_change_nothing(rack):
     rack.create("only", "896M", "h1")
     for words, said in {
@@ -135,7 +146,7 @@ def memory_is_online_movable_or_not_at_all(rack):
         expect(late.code in (1, 3, 4), f"memory came online under another policy (code {late.code})")
         expect_in("online_kernel", late.err, "fmctl")
         shown = rack.host("h3", "numactl", "-H").must().out
-        expect("node 1" not in shown, f"the node is there all the same: {extents_of(rack, 'h3')} {shown}")
+        expect("size: 128 MB" not in shown, f"the memory is there all the same: {shown}")
     finally:
         sh(rack, "h3", f"echo offline > {policy}").must()
     rack.wait_ready("h3")
@@ -159,7 +170,8 @@ def three_hosts_share_one_copy(rack):
 
 
 if __name__ == "__main__":
-    main("three-hosts", [grants_of_many_sizes_come_and_go, bad_requests_change_nothing,
+    main("three-hosts", [grants_of_many_sizes_come_and_go, a_grant_comes_and_goes_many_times,
+                         bad_requests_change_nothing,
                          a_release_under_use_says_who_holds_it, an_open_dax_device_is_not_taken_away,
                          the_driver_stays_while_memory_is_plugged,
                          the_driver_gives_back_what_is_not_plugged, a_device_of_another_driver_is_named,
