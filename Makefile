@@ -8,9 +8,6 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
-# Emulated guests have time limits, and machines have bad minutes: a failed test is run once more, and both
-# runs are shown. `make test AGAIN=` takes the first result.
-AGAIN ?= --repeat until-pass:2
 HOST := build/host
 TESTBED := qemu-testbed/testbed
 export CXLPOOL_FMD := $(CURDIR)/$(HOST)/fabric-manager/fmd
@@ -46,23 +43,26 @@ rack: build guest ## Boot two hosts with a fabric manager, leave them up, say wh
 try: build ## fmd on a simulated rack and a shell in which fmctl works: no guests
 	@qemu-testbed/demo/try
 
+# Unit tests are compiled and run once, with the sanitizers; scenarios and simulator in both builds.
 test: build guest test-asan ## All tests, guests included (15 minutes on two cores)
-	@ctest --test-dir $(HOST) --output-on-failure -j$(JOBS) $(AGAIN)
+	@ctest --test-dir $(HOST) --output-on-failure -j$(JOBS) -LE unit
 
-test-quick: build ## The tests that need no guest
+test-quick: build ## The tests that need no guest, without sanitizers
+	@cmake --build $(HOST) -j$(JOBS) --target unit-tests
 	@ctest --test-dir $(HOST) --output-on-failure -j$(JOBS) -LE guest
 
-# Only what the labels below need: the rest would be compiled twice for nothing.
 test-asan: setup ## Unit, scenario and simulator tests under AddressSanitizer and UBSan
 	@mkdir -p build
 	@test -f build/asan/build.ninja || cmake -S . -B build/asan -G Ninja -DCXLPOOL_SANITIZE=ON >/dev/null
-	@cmake --build build/asan -j$(JOBS)
-	@ctest --test-dir build/asan --output-on-failure -j$(JOBS) -L 'unit|scenario|sim' $(AGAIN)
+	@cmake --build build/asan -j$(JOBS) --target unit-tests --target scenario --target fmsim
+	@ctest --test-dir build/asan --output-on-failure -j$(JOBS) -L 'unit|scenario|sim'
 
 bench: build guest ## Request to node and release against stock cxl create-region; store; simulator
 	@tests/bench/run
 
 clean: ## Remove build/ (the cached root stays; its place is said)
-	@$(TESTBED) down --quiet 2>/dev/null || true
+	@qemu-testbed/demo/rack down
+	@for t in build/*/topology.json build/*/*/topology.json; do \
+		[ ! -e "$$t" ] || $(TESTBED) down --dir "$${t%/topology.json}"; done
 	@rm -rf build
 	@echo "removed build/; the cached root stays in $${CXLPOOL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cxlpool}"
