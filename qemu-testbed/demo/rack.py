@@ -232,10 +232,17 @@ class Rack:
                 "--fabric", os.path.relpath(self.folder / "fmd.json", CHECKOUT),
                 "--state", str(self.fmd_folder / "state.db"), "--socket", str(self.socket), *more]
 
-    def fmd_shown(self) -> str:
+    def fmd_shown(self, *more: str) -> str:
         """The command, as somebody in the checkout would type it."""
         here = f"{CHECKOUT}/"
-        return " ".join(["fmd", *(a.removeprefix(here) for a in self.fmd_argv()[1:]), "&"])
+        return " ".join(["fmd", *(a.removeprefix(here) for a in self.fmd_argv(*more)[1:]), "&"])
+
+    def testbed_shown(self, verb: str, *args: str) -> str:
+        folder = os.path.relpath(self.folder, CHECKOUT)
+        return " ".join(["testbed", verb, "--dir", folder, *args])
+
+    def up_shown(self) -> str:
+        return self.testbed_shown("up", self.topology, "--overlay", os.path.relpath(overlay(), CHECKOUT))
 
     def fmd_start(self, *, pause_at: str = "", binary: str = "", argv: list[str] | None = None) -> None:
         """Start fmd and wait until it answers: another binary, or another command altogether."""
@@ -324,7 +331,9 @@ class Rack:
     def grant(self, name: str) -> dict:
         """The grant as fmd shows it; state "unknown" when it never was, "gone" when it is no more."""
         result = self.fmctl("grant", "show", name, "--json")
-        return result.json() if result.code == 0 else {"name": name, "state": "unknown", "extents": []}
+        if result.code == 1 and "no grant" in result.err:
+            return {"name": name, "state": "unknown", "extents": [], "seen": []}
+        return result.must().json()
 
     def wait_grant(self, name: str, *states: str, seconds: float = 60) -> dict:
         last = {}

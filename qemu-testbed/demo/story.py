@@ -23,6 +23,7 @@ class Story:
         self._colour = out.isatty() and not os.environ.get("NO_COLOR")
         self._began = time.monotonic()
         self._step_began = self._began
+        report.unlink(missing_ok=True)  # an earlier "ok" must not outlive a run that is killed
         self.report = {"ok": False, "emulated": True, "seconds": 0.0, "steps": []}
 
     # ---- speaking ----------------------------------------------------------------------------
@@ -82,6 +83,7 @@ class Story:
             result = run()
         self.lines(result.out)
         self.lines(result.err)
+        self.report["steps"][-1]["commands"][-1].update(code=result.code, out=result.out, err=result.err)
         return result
 
     def fmctl(self, rack, *args: str):

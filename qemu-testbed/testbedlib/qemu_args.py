@@ -33,8 +33,10 @@ def qom_path(pool: str) -> str:
 
 def kernel_append(host: Host) -> str:
     # memhp_default_state=offline: else kmem puts new memory into the kernel zone, from which it
-    # can never be taken back. panic=1: a guest that panics reboots, and its console log tells.
+    # can never be taken back. panic=1: a guest that panics reboots, and its console log tells. A task
+    # that hangs shall say so while somebody still looks: by default only after two to four minutes.
     return " ".join(a for a in ("console=ttyS0 panic=1 memhp_default_state=offline",
+                                "sysctl.kernel.hung_task_timeout_secs=40",
                                 f"testbed.host={host.name}", host.append) if a)
 
 

@@ -213,7 +213,7 @@ def a_full_disk_acknowledges_nothing(rack):
 
 
 def on_small_disk(rack, holder: int, small) -> None:
-    rack.fmd_start(argv=["nsenter", "-t", str(holder), "-m", *last_of_each(
+    rack.fmd_start(argv=["nsenter", "-t", str(holder), "-m", "-r", *last_of_each(
         rack.fmd_argv("--state", str(small / "state.db"), "--fabric", str(rack.folder / "fmd.json")))])
 
 

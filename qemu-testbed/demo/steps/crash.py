@@ -21,14 +21,20 @@ def show(story, rack):
     grants = {g["name"]: g["state"] for g in rack.fmctl("grant", "list", "--json").must().json()}
     story.must(grants == {f"k{n}": "active" for n in range(1, 5)},
                f"the four grants are not all there and active: {grants}")
-    story.figure("kills_survived", 4, "Four kills: nothing lost, nothing leaked.")
     rack.release_all()
-    rack.healthy()
+    left = rack.healthy()
+    story.must(not left, f"extents are left after every grant was released: {left}")
+    rack.wait_clean()
+    for device in rack.fmctl("fabric", "show", "--json").must().json()["devices"]:
+        story.must(device["free"] == device["size"],
+                   f"{device['name']} has {device['free']} of {device['size']} bytes free: some leaked")
+    story.figure("kills_survived", 4, "Four kills: nothing lost; and after the release of all four grants "
+                                      "every byte is free and erased: nothing leaked.")
 
 
 def kill_at(story, rack, point: str, name: str, host: str = "h1", guest_too: bool = False):
     rack.fmd_stop()
-    story.command("", f"fmd --pause-at={point} … &")
+    story.command("", rack.fmd_shown(f"--pause-at={point}"))
     rack.fmd_start(pause_at=point)
     rack.wait_ready(host)
     text = f"grant create --host {host} --size 128M --name {name}"
@@ -38,7 +44,7 @@ def kill_at(story, rack, point: str, name: str, host: str = "h1", guest_too: boo
     story.command("", f"kill -9 {rack.fmd_pid}")
     rack.fmd_kill()
     if guest_too:
-        story.command("", f"testbed kill {host}")
+        story.command("", rack.testbed_shown("kill", host))
         rack.kill_host(host)
     try:
         out, err = client.communicate(timeout=20)
@@ -46,10 +52,10 @@ def kill_at(story, rack, point: str, name: str, host: str = "h1", guest_too: boo
         story.must(False, "fmctl hangs although fmd is dead")
     story.lines((out + err).decode())
     story.must(point != "after-reply" or client.returncode == 0, "fmctl did not get the answer that was sent")
-    story.command("", "fmd … &")
+    story.command("", rack.fmd_shown())
     rack.fmd_start()
     if guest_too:
-        story.command("", f"testbed start {host}")
+        story.command("", rack.testbed_shown("start", host))
         with story.working():
             rack.start_host(host)
             rack.wait_ready(host)

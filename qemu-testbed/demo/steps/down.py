@@ -4,10 +4,10 @@
 
 def show(story, rack, before):
     story.step(8, "Everything down, and nothing left behind")
-    story.show("", "testbed splats --all", lambda: rack.testbed("splats", "--all")).must()
+    story.show("", rack.testbed_shown("splats", "--all"), lambda: rack.testbed("splats", "--all")).must()
     story.figure("kernel_splats", 0, "The kernels of all guests, from boot to now: no warning, no bug, no "
                                      "stall.")
-    story.command("", f"kill {rack.fmd_pid}; testbed down")
+    story.command("", f"kill {rack.fmd_pid}; {rack.testbed_shown('down')}")
     rack.down()
     for what, found in (("processes", before.processes()), ("mounts", before.mounts()),
                         ("files", before.files())):

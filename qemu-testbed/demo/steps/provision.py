@@ -17,8 +17,9 @@ def show(story, rack):
     node = node_of(story, rack, "g1")
     sizes(story, rack, node, 256)
     listed = story.host(rack, "h1", "daxctl", "list")
-    story.must('"mode":"system-ram"' in listed.out.replace(" ", ""),
-               "daxctl on h1 lists no device in system-ram mode")
+    found = [d for d in listed.json() if d.get("mode") == "system-ram" and d.get("target_node") == node]
+    story.must(len(found) == 1 and found[0]["size"] == 256 * MIB and found[0].get("movable") is True,
+               f"daxctl on h1 does not list one movable device of 256 MiB on node {node}")
     timeline(story, rack.grant("g1"), answered_ms)
 
     story.say("A second grant joins the same node, because both lie behind the same CXL window. "
@@ -40,9 +41,9 @@ def show(story, rack):
 def node_of(story, rack, name: str) -> int:
     grant = rack.grant(name)
     story.must(grant["state"] == "active", f"{name} is {grant['state']} and not active")
-    node = grant["seen"][0]["nodes"][0]
-    story.must(isinstance(node, int), f"fmd was not told of a node for {name}")
-    return node
+    nodes = grant["seen"][0]["nodes"]
+    story.must(len(nodes) == 1, f"fmd was not told of one node for {name} but of {nodes}")
+    return nodes[0]
 
 
 def sizes(story, rack, node: int, mib: int):

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Step 1: two guests, a pool, a fabric manager."""
 
+import os
+
+from rack import CHECKOUT
+
 
 def show(story, rack):
     story.step(1, "Two hosts and one pool of memory")
     story.say("h1 and h2 are QEMU guests, each with 2 GiB of its own DRAM and a CXL device with dynamic "
               "capacity. Both devices show the same 1 GiB, which is one file on this machine: the pool. "
               "Booting them takes some seconds.")
-    story.command("", f"testbed up {rack.topology}")
+    story.command("", rack.up_shown())
     with story.working():
         seconds = rack.up()
     story.lines("\n".join(rack.picture()))
@@ -16,6 +20,7 @@ def show(story, rack):
               "poold run already; each guest reaches nothing but its own socket of fmd.")
     story.command("", rack.fmd_shown())
     rack.fmd_start()
+    story.command("", f"export CXLPOOL_SERVER={os.path.relpath(rack.socket, CHECKOUT)}")
     rack.wait_ready()
     with story.working():
         seconds = rack.wait_clean()
