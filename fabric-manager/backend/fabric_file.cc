@@ -194,6 +194,8 @@ Result<FabricFile> parse_fabric_file(std::string_view text, const std::string& n
         document = nlohmann::json::parse(text);
     } catch (const nlohmann::json::parse_error& error) {
         return refuse(fmt::format("not JSON at byte {}", error.byte));
+    } catch (const nlohmann::json::out_of_range&) {  // 1e999: well formed, and no double
+        return refuse("a number is out of range");
     }
     FabricFile file;
     std::string error;

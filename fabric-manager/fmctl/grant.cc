@@ -109,6 +109,9 @@ int tell_released(const Command& command, const Waited& waited, int seconds) {
         if (!command.json()) print(fmt::format("{}  gone\n", printable(grant.name.text)));
         return exit_ok;
     }
+    if (grant.waits_for.find(" held: ") != std::string::npos)
+        return say({Code::timeout, fmt::format("{}: {}; the release goes on after these {} s",
+                                               grant.name.text, grant.waits_for, seconds)});
     if (!grant.reason.empty())
         return say({Code::timeout, fmt::format("{} is {}: {}; the release goes on", grant.name.text,
                                                name_of(grant.state), grant.reason)});

@@ -110,12 +110,14 @@ class Session final : public Connection {
     awaitable<bool> wait(asio::steady_timer& timer) override {
         using namespace asio::experimental::awaitable_operators;
         auto& socket = stream_.socket();
-        while (buffer_.size() == 0) {
+        if (buffer_.size() == 0) {
             const auto first = co_await (timer.async_wait(as_result) ||
                                          socket.async_wait(Unix::socket::wait_read, as_result));
             if (first.index() == 0) co_return true;
             if (peer_closed()) co_return false;
-            co_await take_some();  // the start of its next request: kept, and no reason to wake
+            // The start of its next request: kept. The caller looks again at what it waits for, since a wake
+            // meanwhile found nobody on the timer.
+            co_return co_await take_some();
         }
         co_await timer.async_wait(as_result);
         co_return true;

@@ -40,6 +40,8 @@ Result<Json> parse(std::string_view text) {
         return json;
     } catch (const Json::parse_error& error) {
         return fail(Code::invalid, fmt::format("malformed JSON near byte {}", error.byte));
+    } catch (const Json::out_of_range&) {  // 1e999: well formed, and no double
+        return fail(Code::invalid, "malformed JSON: a number is out of range");
     }
 }
 

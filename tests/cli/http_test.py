@@ -27,6 +27,7 @@ class Http(RackTest):
                 ({"hosts": ["h1"], "size": 0}, "a grant of 0 bytes is none: ask for more"),
                 ({"hosts": [], "size": 2}, "a grant needs at least one host"),
                 (b'{"hosts":["h1"],"size":1,"size":1}', "size is there twice"),
+                (b'{"hosts":["h1"],"size":1e999}', "malformed JSON: a number is out of range"),
                 (b"[" * 100_000, "the JSON nests deeper than 16 levels")):
             with self.subTest(body=str(body)[:60]):
                 self.assert_error_prefix(self.http("POST", "/v1/grants", body), 400, message)

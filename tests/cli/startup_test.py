@@ -157,6 +157,9 @@ class Startup(RackTest):
         self.assert_run(done, 0, f"fmd: {self.folder}/state.db and simulated rack are good: … records, 2 devices, "
                                  "3 hosts\n")
         self.assertIn("fabric", self.sim_fails("--check", "--fabric", "/no/such.json"))
+        done = run(FMD, "--backend=sim", "--state", self.path("sate.db"), "--check")
+        self.assertEqual((done.code, done.err), (1, f"fmd: there is no state file {self.path('sate.db')} to check\n"))
+        self.assertFalse(os.path.exists(self.path("sate.db")))
 
     def test_state_in_memory(self):
         fmd = self.start_fmd(state=":memory:")
