@@ -34,7 +34,7 @@ struct Backoff {
 // "Has anybody else got any of this?", asked of the devices before an offer and before a scrub.
 struct Clearance {
     std::map<HostName, Presence> answers;  // the worst presence over the ranges
-    std::set<HostName> asking;
+    std::map<HostName, OpId> asking;  // a later answer of an earlier question does not count
     Millis asked_at = 0;
     Backoff backoff;
     std::string blocked_by;  // a sentence, or empty
@@ -52,10 +52,13 @@ struct LegBelief {
     std::vector<Presence> presence;  // one a range of Grant::ranges_on(device); empty = all unknown
     bool recheck = false;            // the host reported a change: ask again though the answer is known
     Doing doing = Doing::nothing;
+    OpId awaited;  // of what it is doing: answers of earlier commands do not count
+    bool offered = false;  // the device took an offer that the host is not known to have answered
     Backoff ask, act;
     int refusals = 0;
     std::string trouble;               // what the last failed command said
     std::uint64_t report_floor = 0;    // only reports counted after this are newer than the offer
+    std::uint64_t return_floor = 0;    // the same for the last release request (maybe_unread())
     Clearance clearance;
 
     bool all(Presence what) const;
@@ -76,12 +79,15 @@ struct HostBelief {
     bool said_silent = false;
     bool fencing = false;
     Backoff fence;
+    // What one machine's mere word may still cost: journal records of bytes taken for dirty, and warnings.
+    int soils_left = 64, warnings_left = 256;
 };
 
 struct ScrubJob {
     Extent extent;
     Clearance clearance;
     bool running = false;
+    std::string spoiled;  // why its result does not count: somebody reached the bytes meanwhile
 };
 
 // Ranges of a device that cannot be scrubbed now, and why; tried again when `backoff` is due.
@@ -136,7 +142,9 @@ struct Manager::Impl {
     void host_up(const HostUp& up);
     void host_died(const HostDied& died);
     void host_unreachable(const HostUnreachable& lost);
+    void host_reset(const HostReset& reset);
     void host_report(const HostReport& report);
+    void boot_ended(HostBelief& host);
     Result<void> judge(const HostReport& report) const;
 
     Result<GrantView> create(const CreateGrant& intent, Plan* plan);
@@ -151,12 +159,14 @@ struct Manager::Impl {
     void drive_offer(const Grant& grant, const LegKey& key);
     void drive_return(const Grant& grant, const LegKey& key);
     void ask_leg(const Grant& grant, const LegKey& key);
+    bool ask_if_unsure(const Grant& grant, const LegKey& key);
     void offer_leg(const Grant& grant, const LegKey& key);
     void leg_answered(const InFlight& op, const Completion& completion);
     void leg_refused(const Grant& grant, const LegKey& key, std::string why);
     void expire_commands();
     bool needs_scrub(const Grant& grant, const LegKey& key) const;
     bool lane_open(const Grant& grant, const LegKey& key) const;
+    bool maybe_unread(const Grant& grant, const LegKey& key) const;
     bool plugged(const Grant& grant, const LegKey& key) const;
     bool unplugged(const Grant& grant, const LegKey& key) const;
     void refresh_desired();
@@ -165,7 +175,9 @@ struct Manager::Impl {
     void drive_scrubs();
     void scrub_answered(const InFlight& op, const Completion& completion);
     void clearance_answered(Clearance& clearance, const InFlight& op, const Completion& completion);
-    void soil(const HostName& host, const Extent& extent);
+    enum class Word { device, host };
+    void soil(const HostName& host, const Extent& extent, Word whose);
+    void warn_of_foreign(const HostReport& report);
     void block_scrub(const DeviceName& device, Range range, std::string why);
     std::optional<Extent> next_scrub(const DeviceName& device) const;
     bool drive_clearance(Clearance& clearance, const DeviceName& device,
@@ -184,6 +196,8 @@ struct Manager::Impl {
     GrantState state_of(const Grant& grant, std::string& reason, std::string& waits_for) const;
     std::string waits_on_leg(const Grant& grant, const LegKey& key) const;
     bool ready(const HostName& name, std::string* why) const;
+    bool ready_on(const LegKey& key, std::string* why) const;
+    const ReportedDevice* reported_device(const HostName& host, const DeviceName& device) const;
     std::string down_text(const HostName& name) const;
 
     // -- shared small parts

@@ -111,6 +111,12 @@ struct HostUnreachable {
     Silence silence = Silence::no_answer;
 };
 
+// The host's machine was reset: what its agent said of this boot holds no more. May be missed (fmd was not
+// connected); the first report of the next boot says the same, later.
+struct HostReset {
+    HostName host;
+};
+
 // What a host's own agent says. Believed for progress, never for safety (design invariant 9).
 struct ReportedExtent {
     std::uint64_t serial = 0;
@@ -136,8 +142,9 @@ struct ReportedDevice {
     std::uint64_t serial = 0;
     Bytes region_base = 0;  // DPA
     Bytes region_len = 0;
-    Bytes hpa = 0;  // where region_base appears in the host's address space
+    Bytes hpa = 0;  // where region_base appears in the host's address space; 0 = nowhere
     std::vector<ReportedExtent> extents;
+    std::string state = "ready";  // of the driver for this device: "ready", "starting", "broken"
     friend bool operator==(const ReportedDevice&, const ReportedDevice&) = default;
 };
 

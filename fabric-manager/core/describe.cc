@@ -269,6 +269,7 @@ std::string describe(const Input& input) {
                  [](const HostUnreachable& h) {
                      return fmt::format("unreachable {}: {}", h.host.text, h.why);
                  },
+                 [](const HostReset& h) { return fmt::format("reset {}", h.host.text); },
                  [](const HostReport& r) { return describe_report(r); },
                  [](const Tick&) -> std::string { return "tick"; },
                  [](const Durable& d) { return fmt::format("durable {}", d.seq.value); }},

@@ -72,6 +72,15 @@ Result<Output> Manager::start(Now now) {
                                         "it: add it, or begin with an empty --state",
                                         key.first.text, grant.name.text, key.second.text));
         }
+    // The journal does not know who was attached to what, so only a host that is gone from the file is noticed.
+    for (const auto& [name, state] : m.pool.devices)
+        for (const auto& [host, held] : state.held)
+            if (!held.empty() && m.alive(host) && !m.fabric.hosts.contains(host) &&
+                m.fabric.devices.contains(name))
+                return fail(Code::conflict,
+                            fmt::format("{} may still reach {} of {} and is not in the fabric file any more: "
+                                        "keep it there until its machine has ended or {} is scrubbed",
+                                        host.text, describe_size(held.bytes()), name.text, name.text));
     for (const auto& [name, spec] : m.fabric.devices)
         if (!m.pool.devices.contains(name))
             m.record(DeviceAdopted{name, spec.serial, spec.size, spec.block, spec.identity});
@@ -97,6 +106,7 @@ Output Manager::step(const Input& input, Now now) {
             if constexpr (std::is_same_v<T, HostUp>) m.host_up(body);
             if constexpr (std::is_same_v<T, HostDied>) m.host_died(body);
             if constexpr (std::is_same_v<T, HostUnreachable>) m.host_unreachable(body);
+            if constexpr (std::is_same_v<T, HostReset>) m.host_reset(body);
             if constexpr (std::is_same_v<T, HostReport>) m.host_report(body);
             if constexpr (std::is_same_v<T, Durable>)
                 std::erase_if(m.undurable, [&](const auto& made) {
@@ -229,7 +239,7 @@ void Manager::Impl::complete(const Completion& completion) {
                     const Extent asked{ask->second.device, ask->second.ranges[i]};
                     job.answers[{ask->second.host, asked}] = presence;
                     if (presence == Presence::accepted || presence == Presence::pending)
-                        soil(ask->second.host, asked);
+                        soil(ask->second.host, asked, Word::device);
                 }
                 job.waiting.erase(ask);
             }
@@ -258,15 +268,25 @@ void Manager::Impl::host_up(const HostUp& up) {
     if (!known) {
         record(HostSeen{up.host, up.instance});
         host.report.reset();
-        said.erase(up.host.text);
+        host.soils_left = HostBelief{}.soils_left;
+        host.warnings_left = HostBelief{}.warnings_left;
+        // What was said of the machine before may be said of this one.
+        std::erase_if(said, [&](const std::string& text) {
+            return text.find('\n' + up.host.text + '\n') != std::string::npos;
+        });
     }
     host.reachable = true;
     host.unreachable_why.clear();
-    std::erase_if(legs, [&](const auto& leg) {
-        return leg.first.second.first == up.host && leg.second.doing == Doing::nothing;
-    });
-    for (auto& [key, leg] : legs)
-        if (key.second.first == up.host) leg.presence.clear();
+    // All is asked anew. What may lie unread in an event log lies there after a reconnection, too.
+    for (auto& [key, leg] : legs) {
+        if (key.second.first != up.host) continue;
+        leg.presence.clear();
+        if (leg.doing != Doing::nothing) continue;
+        LegBelief fresh;
+        fresh.return_floor = leg.return_floor;
+        fresh.act = leg.act;
+        leg = std::move(fresh);
+    }
 }
 
 void Manager::Impl::host_died(const HostDied& died) {
@@ -281,8 +301,7 @@ void Manager::Impl::host_died(const HostDied& died) {
     event("host", died.host, {},
           fmt::format("the machine of {} ({}) ended: it can reach nothing any more", died.host.text,
                       died.instance));
-    if (host.report) host.past_boots.insert(host.report->boot);
-    host.report.reset();
+    boot_ended(host);
     host.reachable = false;
     host.heard = true;
     host.unreachable_why = "its machine ended";
@@ -316,6 +335,25 @@ void Manager::Impl::host_unreachable(const HostUnreachable& lost) {
     ++revision;
 }
 
+void Manager::Impl::host_reset(const HostReset& reset) {
+    const auto found = hosts.find(reset.host);
+    if (found == hosts.end() || !found->second.report) return;
+    event("host", reset.host, {}, fmt::format("{} was reset", reset.host.text));
+    boot_ended(found->second);
+    for (auto& [key, leg] : legs)
+        if (key.second.first == reset.host) leg.recheck = true;
+    ++revision;
+}
+
+// Late reports of a boot that is over are refused.
+void Manager::Impl::boot_ended(HostBelief& host) {
+    if (!host.report) return;
+    constexpr std::size_t most_boots = 1'000;
+    if (host.past_boots.size() >= most_boots) host.past_boots.clear();
+    host.past_boots.insert(host.report->boot);
+    host.report.reset();
+}
+
 Result<void> Manager::Impl::judge(const HostReport& report) const {
     const auto found = hosts.find(report.host);
     if (found == hosts.end())
@@ -341,12 +379,10 @@ void Manager::Impl::host_report(const HostReport& report) {
                          host.report->devices != report.devices ||
                          host.report->driver_state != report.driver_state;
     if (rebooted) {
-        constexpr std::size_t most_boots = 1'000;
-        if (host.past_boots.size() >= most_boots) host.past_boots.clear();
-        host.past_boots.insert(host.report->boot);
+        boot_ended(host);
         event("host", report.host, {}, fmt::format("{} rebooted", report.host.text));
     }
-    if (!host.report)
+    else if (!host.report)
         event("host", report.host, {}, fmt::format("{} reports: poold {}, driver {}", report.host.text,
                                                    report.poold_version, report.driver_state));
     host.report = report;
@@ -360,14 +396,38 @@ void Manager::Impl::host_report(const HostReport& report) {
             leg.ask.reset();
         }
     date_report(report.host);
+    warn_of_foreign(report);
+}
+
+// What a host says it has though no grant gave it. A host's word costs: it may be a lie, told again and again.
+void Manager::Impl::warn_of_foreign(const HostReport& report) {
+    HostBelief& host = hosts.at(report.host);
+    int untold = 0;
+    constexpr int most_a_report = 16;
+    int told = 0;
+    const auto tell = [&](const std::string& text) {
+        if (told < most_a_report && host.warnings_left > 0) {
+            const std::size_t before = out.events.size();
+            warn_once("foreign", report.host, {}, text);
+            if (out.events.size() == before) return;
+            ++told;
+            --host.warnings_left;
+        } else {
+            ++untold;
+        }
+    };
     for (const ReportedDevice& dev : report.devices) {
         const auto spec = std::ranges::find_if(
             fabric.devices, [&](const auto& d) { return d.second.serial == dev.serial; });
         if (spec == fabric.devices.end()) {
-            warn_once("foreign", report.host, {},
-                      fmt::format("{} reports a device with serial {:#x}, which the fabric file does "
-                                  "not name: it is left alone",
-                                  report.host.text, dev.serial));
+            tell(fmt::format("{} reports a device with serial {:#x}, which the fabric file does not name: it "
+                             "is left alone",
+                             report.host.text, dev.serial));
+            continue;
+        }
+        if (!fabric.hosts.at(report.host).devices.contains(spec->first)) {
+            tell(fmt::format("{} reports {}, which the fabric file does not attach to it: it is left alone",
+                             report.host.text, spec->first.text));
             continue;
         }
         for (const ReportedExtent& extent : dev.extents) {
@@ -378,12 +438,14 @@ void Manager::Impl::host_report(const HostReport& report) {
                        std::ranges::find(grant.hosts, report.host) != grant.hosts.end();
             });
             if (ours) continue;
-            soil(report.host, seen);
-            warn_once("foreign", report.host, {},
-                      fmt::format("{} reports {} ({}), which no grant gave it: it is left alone",
-                                  report.host.text, describe(seen), extent.state));
+            soil(report.host, seen, Word::host);
+            tell(fmt::format("{} reports {} ({:.20}), which no grant gave it: it is left alone",
+                             report.host.text, describe(seen), extent.state));
         }
     }
+    if (untold > 0)
+        warn_once("foreign", report.host, {},
+                  fmt::format("{} reports more that no grant gave it: not all of it is told", report.host.text));
 }
 
 // The stages of a new grant that only its host sees: its driver has it, it is plugged.
@@ -492,6 +554,19 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
         return fail(Code::invalid, fmt::format("no device is attached to {}",
                                                unique.size() > 1 ? "all of these hosts"
                                                                  : intent.hosts.front().text));
+    std::string left_out;  // why, device by device
+    std::erase_if(request.devices, [&](const DeviceName& name) {
+        for (const HostName& host : unique) {
+            std::string why;
+            const bool here = ready_on({host, name}, &why);
+            if (here && (intent.use == Use::dax || reported_device(host, name)->hpa != 0)) continue;
+            if (here) why = fmt::format("{} has no CXL window for {}", host.text, name.text);
+            left_out += (left_out.empty() ? "" : "; ") + why;
+            return true;
+        }
+        return false;
+    });
+    if (request.devices.empty()) return fail(Code::not_ready, left_out);
     for (const DeviceName& name : request.devices)
         request.unit = std::max(request.unit, device(name).block);
     std::string unit_name = "the DC block";
@@ -511,7 +586,7 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
         unit_name = "its memory block";
         for (const ReportedDevice& dev : report.devices)
             for (const DeviceName& name : request.devices) {
-                if (device(name).serial != dev.serial || dev.hpa == 0) continue;
+                if (device(name).serial != dev.serial) continue;
                 // dpa ≡ offset (mod unit) puts hpa + dpa - region_base on a memory block.
                 const Bytes offset =
                     (request.unit - (dev.hpa - dev.region_base) % request.unit) % request.unit;
@@ -532,7 +607,10 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
                                 intent.hosts.front().text, describe_size(request.unit), unit_name,
                                 fits ? fmt::format("; ask for {}", short_size(up)) : ""));
     }
-    return place(pool, request);
+    auto placed = place(pool, request);
+    if (!placed && !left_out.empty())
+        return fail(placed.error().code, fmt::format("{} ({})", placed.error().message, left_out));
+    return placed;
 }
 
 Result<GrantView> Manager::Impl::create(const CreateGrant& intent, Plan* plan) {

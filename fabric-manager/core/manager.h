@@ -41,7 +41,8 @@ struct Durable {
 };
 
 using Input =
-    std::variant<Submit, Completion, HostUp, HostDied, HostUnreachable, HostReport, Tick, Durable>;
+    std::variant<Submit, Completion, HostUp, HostDied, HostUnreachable, HostReset, HostReport, Tick,
+                 Durable>;
 
 // mono_ms only rises within one life of fmd and decides time-outs; wall_us is written into records.
 struct Now {

@@ -81,7 +81,9 @@ void Manager::Impl::drive_grant(const Grant& grant) {
         last.timeline.push_back({"gone", now.wall_us,
                                  static_cast<double>(now.wall_us - grant.created_us) / 1000});
         constexpr std::size_t most_gone = 256;
-        if (gone.size() >= most_gone) gone.erase(gone.begin());
+        if (gone.size() >= most_gone)
+            gone.erase(std::ranges::min_element(
+                gone, {}, [](const auto& entry) { return entry.second.id.value; }));
         gone[last.name] = std::move(last);
         record(GrantGone{id});
         std::erase_if(legs, [&](const auto& leg) { return leg.first.first == id; });
@@ -89,11 +91,17 @@ void Manager::Impl::drive_grant(const Grant& grant) {
         waiting_since.erase(id);
         return;
     }
-    if (!grant.failure.empty()) return;
     for (const LegKey& key : keys) {
-        if (!grant.failure.empty()) return;
-        drive_offer(grant, key);
+        if (grant.failure.empty()) {
+            drive_offer(grant, key);
+            continue;
+        }
+        // It holds its lane for as long as an answer may be outstanding, so that is found out all the same.
+        const HostBelief& host = hosts.at(key.first);
+        if (grant.legs.at(key).phase != LegPhase::idle && alive(key.first) && host.reachable)
+            ask_if_unsure(grant, key);
     }
+    if (!grant.failure.empty()) return;
     if (grant.was_active) return;
     for (const auto& [key, leg] : grant.legs)
         if (leg.phase != LegPhase::offering || !leg.accepted || !plugged(grant, key)) return;
@@ -113,10 +121,37 @@ bool Manager::Impl::needs_scrub(const Grant& grant, const LegKey& key) const {
     return false;
 }
 
+// Whether the release requests for this leg may still lie in the device's event log. QEMU adds a record for
+// each request, loses what comes when 8 are there, and a lost offer stays pending until a power cycle: so
+// nothing is asked twice, or offered behind it, before later reports of a ready driver. They show that the
+// host runs, not that its driver read the log; the overflow that remains possible is one the driver reports.
+// Replayed legs count as asked.
+bool Manager::Impl::maybe_unread(const Grant& grant, const LegKey& key) const {
+    if (grant.legs.at(key).phase != LegPhase::returning) return false;
+    const auto belief = legs.find({grant.id, key});
+    const std::uint64_t floor = belief == legs.end() ? 0 : belief->second.return_floor;
+    if (hosts.at(key.first).reports <= floor || !ready_on(key, nullptr)) return true;
+    // Records are dealt with in order: behind an offer that may not be answered, nothing is read.
+    return std::ranges::any_of(pool.grants, [&](const auto& entry) {
+        const auto other = entry.second.legs.find(key);
+        if (entry.first == grant.id || other == entry.second.legs.end() ||
+            other->second.phase == LegPhase::idle)
+            return false;
+        const auto known = legs.find({entry.first, key});
+        return known == legs.end() || known->second.any(Presence::pending) ||
+               known->second.any(Presence::unknown);
+    });
+}
+
 // One open group a device and host: the event log is short, and groups are answered in order.
 bool Manager::Impl::lane_open(const Grant& grant, const LegKey& key) const {
+    std::size_t records = grant.ranges_on(key.second).size();
     for (const auto& [id, other] : pool.grants) {
         if (id == grant.id) continue;
+        if (other.legs.contains(key) && maybe_unread(other, key)) {
+            records += other.ranges_on(key.second).size();
+            if (records > limits.extents_per_group) return false;
+        }
         const auto leg = other.legs.find(key);
         if (leg == other.legs.end() || leg->second.phase == LegPhase::idle) continue;
         const auto belief = legs.find({id, key});
@@ -137,14 +172,11 @@ void Manager::Impl::drive_offer(const Grant& grant, const LegKey& key) {
         if (!needs_scrub(grant, key)) offer_leg(grant, key);
         return;
     }
-    if (belief.any(Presence::unknown) || belief.any(Presence::pending) || belief.recheck) {
-        ask_leg(grant, key);
-        return;
-    }
+    if (ask_if_unsure(grant, key)) return;
     if (belief.all(Presence::accepted)) {
-        if (leg.accepted) return;
         belief.refusals = 0;
         belief.trouble.clear();
+        if (leg.accepted) return;
         record(OfferAccepted{grant.id, key.first, key.second});
         return;
     }
@@ -153,7 +185,7 @@ void Manager::Impl::drive_offer(const Grant& grant, const LegKey& key) {
 
 void Manager::Impl::offer_leg(const Grant& grant, const LegKey& key) {
     LegBelief& belief = legs[{grant.id, key}];
-    if (!ready(key.first, nullptr) || !lane_open(grant, key) || !belief.act.due(now.mono_ms)) return;
+    if (!ready_on(key, nullptr) || !lane_open(grant, key) || !belief.act.due(now.mono_ms)) return;
     const bool first = grant.legs.at(key).phase == LegPhase::idle;
     const std::vector<Range> all = grant.ranges_on(key.second);
     std::vector<Range> missing;
@@ -173,8 +205,16 @@ void Manager::Impl::offer_leg(const Grant& grant, const LegKey& key) {
     }
     belief.doing = Doing::adding;
     belief.report_floor = hosts.at(key.first).reports;
-    command(AddCapacity{key.first, key.second, std::move(missing)},
-            {{}, grant.id, InFlight::Purpose::leg, key.first, 0});
+    belief.awaited = command(AddCapacity{key.first, key.second, std::move(missing)},
+                             {{}, grant.id, InFlight::Purpose::leg, key.first, 0});
+}
+
+// False when the device's last word on this leg still holds and is final.
+bool Manager::Impl::ask_if_unsure(const Grant& grant, const LegKey& key) {
+    LegBelief& belief = legs[{grant.id, key}];
+    if (!belief.any(Presence::unknown) && !belief.any(Presence::pending) && !belief.recheck) return false;
+    if (belief.doing == Doing::nothing) ask_leg(grant, key);
+    return true;
 }
 
 void Manager::Impl::ask_leg(const Grant& grant, const LegKey& key) {
@@ -183,8 +223,8 @@ void Manager::Impl::ask_leg(const Grant& grant, const LegKey& key) {
     belief.doing = Doing::asking;
     belief.recheck = false;
     belief.ask.again(now.mono_ms, limits);
-    command(AskPresence{key.first, key.second, grant.ranges_on(key.second)},
-            {{}, grant.id, InFlight::Purpose::leg, key.first, 0});
+    belief.awaited = command(AskPresence{key.first, key.second, grant.ranges_on(key.second)},
+                             {{}, grant.id, InFlight::Purpose::leg, key.first, 0});
 }
 
 void Manager::Impl::leg_refused(const Grant& grant, const LegKey& key, std::string why) {
@@ -215,6 +255,7 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
     if (found == legs.end()) return;
     const LegKey key = found->first.second;
     LegBelief& belief = found->second;
+    if (belief.awaited != completion.op) return;  // of an earlier machine, or given up
     belief.doing = Doing::nothing;
     const std::string where = fmt::format("{} on {}", key.first.text, key.second.text);
 
@@ -224,6 +265,7 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
         belief.ask.reset();
         if (completion.result) {
             belief.trouble.clear();
+            belief.offered = true;
             record(OfferTaken{grant.id, key.first, key.second});
         } else {
             leg_refused(grant, key, fmt::format("the offer to {} failed: {}", where,
@@ -234,6 +276,8 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
     if (std::holds_alternative<ReleaseCapacity>(op.body)) {
         belief.presence.clear();
         belief.ask.reset();
+        // A report that was on its way may be older than the request; there is never more than one.
+        belief.return_floor = hosts.at(key.first).reports + 1;
         belief.trouble = completion.result
                              ? ""
                              : fmt::format("taking it back from {} failed: {}", where,
@@ -251,19 +295,29 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
                                                        : completion.result.error().message);
         return;
     }
-    const bool was_pending = belief.any(Presence::pending);
+    const bool was_offered = belief.offered || belief.any(Presence::pending);
     const bool was_accepted = belief.all(Presence::accepted);
     if (belief.presence != *answer) belief.ask.reset();
     // The first re-ask comes soon, later ones back off.
     if (belief.ask.tries == 0) belief.ask.again(now.mono_ms, limits);
     belief.presence = *answer;
-    if (!belief.all(Presence::none) || grant.released) return;
-    if (was_pending)
-        leg_refused(grant, key, fmt::format("{} refused the offer", where));
-    else if (was_accepted)
+    if (belief.any(Presence::pending) || belief.any(Presence::unknown)) return;
+    belief.offered = false;
+    // What was asked back behind that offer is only read now.
+    if (was_offered)
+        for (auto& [other, behind] : legs)
+            if (other.second == key) behind.return_floor = hosts.at(key.first).reports + 1;
+    if (!belief.any(Presence::none) || grant.released || !grant.failure.empty()) return;
+    if (was_offered)
+        leg_refused(grant, key,
+                    where + (belief.all(Presence::none) ? " refused the offer"
+                                                        : " took only a part of the offer"));
+    else if (was_accepted) {
+        belief.act.again(now.mono_ms, limits);
         event("warning", key.first, grant.name,
               fmt::format("{}: {} gave it back without being asked; it is offered again",
                           grant.name.text, where));
+    }
 }
 
 bool Manager::Impl::plugged(const Grant& grant, const LegKey& key) const {
@@ -303,11 +357,8 @@ void Manager::Impl::drive_return(const Grant& grant, const LegKey& key) {
         legs.erase({grant.id, key});
         return;
     }
-    if (belief.any(Presence::unknown) || belief.any(Presence::pending) || belief.recheck) {
-        ask_leg(grant, key);
-        return;
-    }
-    if (unplugged(grant, key) && belief.act.due(now.mono_ms)) {
+    if (ask_if_unsure(grant, key)) return;
+    if (unplugged(grant, key) && belief.act.due(now.mono_ms) && !maybe_unread(grant, key)) {
         if (leg.phase != LegPhase::returning)
             record(ReturnStarted{grant.id, key.first, key.second});
         std::vector<Range> held;
@@ -315,11 +366,12 @@ void Manager::Impl::drive_return(const Grant& grant, const LegKey& key) {
         for (std::size_t i = 0; i < all.size(); ++i)
             if (belief.presence[i] == Presence::accepted) held.push_back(all[i]);
         belief.doing = Doing::releasing;
+        belief.return_floor = hosts.at(key.first).reports + 1;
         // The driver needs some time to answer; asking twice at once would only fill its event log.
         belief.act.tries = std::max(belief.act.tries, 3);
         belief.act.again(now.mono_ms, limits);
-        command(ReleaseCapacity{key.first, key.second, std::move(held)},
-                {{}, grant.id, InFlight::Purpose::leg, key.first, 0});
+        belief.awaited = command(ReleaseCapacity{key.first, key.second, std::move(held)},
+                                 {{}, grant.id, InFlight::Purpose::leg, key.first, 0});
         return;
     }
     if (leg.phase == LegPhase::returning) ask_leg(grant, key);

@@ -85,10 +85,10 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
                                       host.unreachable_why);
             continue;
         }
-        clearance.asking.insert(name);
         clearance.asked_at = now.mono_ms;
         waiting = true;
-        command(AskPresence{name, device, ranges}, {{}, grant, purpose, leg_host, 0});
+        clearance.asking[name] =
+            command(AskPresence{name, device, ranges}, {{}, grant, purpose, leg_host, 0});
     }
     if (waiting) return false;
     clearance.answers.clear();
@@ -105,23 +105,33 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
 void Manager::Impl::clearance_answered(Clearance& clearance, const InFlight& op,
                                        const Completion& completion) {
     const auto& ask = std::get<AskPresence>(op.body);
-    if (clearance.asking.erase(ask.host) == 0) return;
+    const auto asked = clearance.asking.find(ask.host);
+    if (asked == clearance.asking.end() || asked->second != completion.op) return;
+    clearance.asking.erase(asked);
     clearance.answers[ask.host] = worst(completion, ask.ranges.size());
     if (!completion.result) return;
     const auto* answer = std::get_if<std::vector<Presence>>(&*completion.result);
     for (std::size_t i = 0; answer && i < std::min(answer->size(), ask.ranges.size()); ++i)
         if ((*answer)[i] == Presence::accepted || (*answer)[i] == Presence::pending) {
             foreign[ask.device].add(ask.ranges[i]);
-            soil(ask.host, {ask.device, ask.ranges[i]});
+            soil(ask.host, {ask.device, ask.ranges[i]}, Word::device);
         }
 }
 
-// Taking clean bytes for dirty ones only costs a scrub, so for this a host's own word is enough.
-void Manager::Impl::soil(const HostName& host, const Extent& extent) {
+// Taking clean bytes for dirty ones only costs a scrub, so for this a host's own word is enough: a number of
+// times for each machine, since a liar could keep another's grant waiting for its scrub for ever.
+void Manager::Impl::soil(const HostName& host, const Extent& extent, Word whose) {
     const auto state = pool.devices.find(extent.device);
     if (state == pool.devices.end()) return;
+    int& left = hosts.at(host).soils_left;
+    const auto believed = [&] { return whose == Word::device || left-- > 0; };
+    if (const auto job = scrubs.find(extent.device);
+        job != scrubs.end() && job->second.running && job->second.spoiled.empty() &&
+        job->second.extent.range.overlaps(extent.range) && believed())
+        job->second.spoiled = fmt::format("{} reached {} while it was scrubbed", host.text, describe(extent));
     const RangeSet lost = state->second.clean.within(extent.range);
-    for (const Range& range : lost.ranges()) record(ForeignSeen{host, {extent.device, range}});
+    for (const Range& range : lost.ranges())
+        if (believed()) record(ForeignSeen{host, {extent.device, range}});
 }
 
 std::optional<Extent> Manager::Impl::next_scrub(const DeviceName& name) const {
@@ -167,7 +177,7 @@ void Manager::Impl::drive_scrubs() {
         if (job == scrubs.end()) {
             const auto extent = next_scrub(name);
             if (!extent) continue;
-            job = scrubs.emplace(name, ScrubJob{*extent, {}, false}).first;
+            job = scrubs.emplace(name, ScrubJob{*extent, {}, false, {}}).first;
         }
         if (job->second.running) continue;
         const Extent extent = job->second.extent;
@@ -201,6 +211,12 @@ void Manager::Impl::scrub_answered(const InFlight& op, const Completion& complet
             "the scrub of {} failed: {}", describe(extent),
             completion.result ? "not every byte was read back" : completion.result.error().message);
         event("warning", {}, {}, why);
+        block_scrub(extent.device, extent.range, std::move(why));
+        return;
+    }
+    if (const auto job = scrubs.find(extent.device); job != scrubs.end() && !job->second.spoiled.empty()) {
+        std::string why = job->second.spoiled;
+        event("warning", {}, {}, fmt::format("{}: the scrub is done again", why));
         block_scrub(extent.device, extent.range, std::move(why));
         return;
     }

@@ -33,9 +33,16 @@ std::string held_text(const Grant& grant, const std::vector<const ReportedExtent
     const auto mib = [](Bytes bytes) { return (bytes + MiB - 1) / MiB; };
     std::string text = fmt::format("{} of {} MiB held", mib(used), mib(grant.size()));
     std::string by;
-    for (const auto& [pid, holder] : holders)
-        by += fmt::format("{}pid {} {} {} MiB", by.empty() ? "" : ", ", pid, holder.comm,
+    std::vector<ReportedExtent::Holder> most;
+    for (const auto& [pid, holder] : holders) most.push_back(holder);
+    std::ranges::stable_sort(most, std::greater{}, &ReportedExtent::Holder::bytes);
+    constexpr std::size_t most_shown = 8;
+    const std::size_t untold = most.size() - std::min(most.size(), most_shown);
+    most.resize(most.size() - untold);
+    for (const auto& holder : most)
+        by += fmt::format("{}pid {} {:.64} {} MiB", by.empty() ? "" : ", ", holder.pid, holder.comm,
                           mib(holder.bytes));
+    if (untold > 0) by += fmt::format(", {} more", untold);
     if (kernel > 0) by += fmt::format("{}kernel {} MiB", by.empty() ? "" : ", ", mib(kernel));
     return by.empty() ? text : text + ": " + by;
 }
@@ -76,6 +83,30 @@ bool Manager::Impl::ready(const HostName& name, std::string* why) const {
     else if (host.report->driver_state != "ready")
         text = fmt::format("{}: the driver is {}{}{}", name.text, host.report->driver_state,
                            host.report->driver_error.empty() ? "" : ": ", host.report->driver_error);
+    if (why) *why = text;
+    return text.empty();
+}
+
+const ReportedDevice* Manager::Impl::reported_device(const HostName& host,
+                                                     const DeviceName& name) const {
+    const auto& report = hosts.at(host).report;
+    if (!report) return nullptr;
+    const auto found = std::ranges::find(report->devices, device(name).serial, &ReportedDevice::serial);
+    return found == report->devices.end() ? nullptr : &*found;
+}
+
+// An offer cannot be withdrawn: none is made to a device that the host's driver has not got.
+bool Manager::Impl::ready_on(const LegKey& key, std::string* why) const {
+    if (!ready(key.first, why)) return false;
+    const ReportedDevice* found = reported_device(key.first, key.second);
+    std::string text;
+    if (!found)
+        text = fmt::format("{} has no driver for {} (serial {:#x}): bind cxl_dcd to it (driver_override)",
+                           key.first.text, key.second.text, device(key.second).serial);
+    else if (found->state != "ready")
+        text = fmt::format("{}: the driver of {} is {}", key.first.text, key.second.text, found->state);
+    if (const std::string& error = hosts.at(key.first).report->driver_error; !text.empty() && !error.empty())
+        text += ": " + error;
     if (why) *why = text;
     return text.empty();
 }
@@ -142,9 +173,9 @@ std::string Manager::Impl::waits_on_leg(const Grant& grant, const LegKey& key) c
         return fmt::format("{} to answer the offer{}", name.text, ready(name, &why) ? "" : ": " + why);
     if (leg.phase != LegPhase::idle && belief.any(Presence::unknown))
         return trouble(fmt::format("{} to say what {} holds", dev.text, name.text));
-    if (!ready(name, &why)) return fmt::format("{} to be ready: {}", name.text, why);
+    if (!ready_on(key, &why)) return fmt::format("{} to be ready: {}", name.text, why);
     if (!lane_open(grant, key))
-        return fmt::format("{} to answer an earlier offer on {}", name.text, dev.text);
+        return fmt::format("{} to answer what it was asked before on {}", name.text, dev.text);
     if (!belief.clearance.blocked_by.empty())
         return fmt::format("its bytes to be out of reach of others: {}", belief.clearance.blocked_by);
     return trouble(fmt::format("{} to take the offer to {}", dev.text, name.text));
@@ -255,11 +286,11 @@ HostView Manager::Impl::view_host(const HostName& name) const {
     } else {
         v.state = HostState::no_driver;
         v.state_text = host.report->driver_state.starts_with("other:")
-                           ? fmt::format("no driver: {} has the device",
+                           ? fmt::format("no-driver: {} has the device",
                                          host.report->driver_state.substr(6))
                        : host.report->driver_state == "none"
-                           ? "no driver"
-                           : fmt::format("driver {}", host.report->driver_state);
+                           ? "no-driver"
+                           : fmt::format("no-driver: it is {}", host.report->driver_state);
     }
     for (const auto& [id, grant] : pool.grants)
         if (std::ranges::find(grant.hosts, name) != grant.hosts.end()) v.granted += grant.size();

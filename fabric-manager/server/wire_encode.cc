@@ -148,6 +148,7 @@ Json json_of(const ReportedDevice& device) {
             {"region_base", device.region_base},
             {"region_len", device.region_len},
             {"hpa", device.hpa},
+            {"state", device.state},
             {"extents",
              array(device.extents, [](const ReportedExtent& extent) { return json_of(extent); })}};
 }

@@ -52,6 +52,7 @@ void read_reported_device(Object& object, ReportedDevice& out, Context context) 
     object.read("region_base", out.region_base);
     object.read("region_len", out.region_len);
     object.read("hpa", out.hpa);
+    if (object.is_there("state")) out.state = object.text_if_there("state");
     out.extents = read_list(object, "extents", context, read_reported_extent);
 }
 

@@ -13,10 +13,6 @@ namespace poold {
 
 namespace {
 
-std::string kernel_release(const Tree& tree) {
-    return tame(tree.read_or_empty("/proc/sys/kernel/osrelease"), 80);
-}
-
 Finding check_kernel(const Tree& tree) {
     std::string release = kernel_release(tree);
     int major = 0, minor = 0;
@@ -68,22 +64,8 @@ Finding check_devices(const std::vector<Device>& devices) {
     return finding;
 }
 
-// Whether a module is loaded, built in, or at least there to be loaded.
-bool has_module(const Tree& tree, const std::string& name) {
-    if (tree.exists("/sys/module/" + name)) return true;
-    const std::string folder = "/lib/modules/" + kernel_release(tree);
-    for (const char* list : {"/modules.dep", "/modules.builtin"}) {
-        auto content = tree.read(folder + list, 16 << 20);
-        if (content && content->find("/" + name + ".ko") != std::string::npos) return true;
-    }
-    return false;
-}
-
-Finding check_modules(const Tree& tree) {
-    std::string missing;
-    for (const char* name : {"dax_hmem", "device_dax", "kmem"}) {
-        if (!has_module(tree, name)) missing += (missing.empty() ? "" : ", ") + std::string(name);
-    }
+Finding check_modules(const Host& host) {
+    const std::string& missing = host.missing_modules;
     if (missing.empty()) return {"dax modules", Verdict::well, "dax_hmem, device_dax, kmem", ""};
     return {
         "dax modules", Verdict::bad, "missing: " + missing,
@@ -161,7 +143,7 @@ CheckResult check_host(const Tree& tree) {
             result.findings.push_back({"libcxl", Verdict::well, *memdevs, ""});
         }
     }
-    result.findings.push_back(check_modules(tree));
+    result.findings.push_back(check_modules(seen.host));
     result.findings.push_back(check_memory_block(seen.host));
     result.findings.push_back(check_policy(seen.host));
     result.findings.push_back(check_tiers(tree));

@@ -21,7 +21,22 @@ uint64_t sum_near(const std::vector<libpool::Node>& nodes, uint64_t libpool::Nod
     return sum;
 }
 
+// Whether a module is loaded, built in, or at least there to be loaded.
+bool has_module(const Tree& tree, const std::string& name) {
+    if (tree.exists("/sys/module/" + name)) return true;
+    const std::string folder = "/lib/modules/" + kernel_release(tree);
+    for (const char* list : {"/modules.dep", "/modules.builtin"}) {
+        auto content = tree.read(folder + list, 16 << 20);
+        if (content && content->find("/" + name + ".ko") != std::string::npos) return true;
+    }
+    return false;
+}
+
 }  // namespace
+
+std::string kernel_release(const Tree& tree) {
+    return tame(tree.read_or_empty("/proc/sys/kernel/osrelease"), 80);
+}
 
 uint64_t Host::near_free() const { return sum_near(nodes, &libpool::Node::free_bytes); }
 uint64_t Host::near_total() const { return sum_near(nodes, &libpool::Node::total_bytes); }
@@ -36,6 +51,10 @@ Host read_host(const Tree& tree) {
     host.online_policy =
         tame(tree.read_or_empty("/sys/devices/system/memory/auto_online_blocks"), 40);
     host.some_avg10 = parse_some_avg10(tree.read_or_empty("/proc/pressure/memory"));
+    for (const char* name : {"dax_hmem", "device_dax", "kmem"}) {
+        if (!has_module(tree, name))
+            host.missing_modules += (host.missing_modules.empty() ? "" : ", ") + std::string(name);
+    }
     // Not read_topology(): this runs while our own Drainer takes memory offline (topology.h).
     if (auto nodes = libpool::read_nodes(tree.root())) host.nodes = std::move(*nodes);
     return host;

@@ -18,6 +18,7 @@ struct Host {
     uint64_t memory_block = 0;  // bytes; 0 = a kernel without memory hot-plug
     std::string online_policy;  // auto_online_blocks: "offline", "online_movable", …
     double some_avg10 = 0;      // PSI of memory
+    std::string missing_modules;  // "dax_hmem, kmem": what this kernel lacks to use any extent
     std::vector<libpool::Node> nodes;
 
     uint64_t near_free() const;  // of nodes with CPUs
@@ -25,6 +26,7 @@ struct Host {
 };
 
 Host read_host(const Tree& tree);
+std::string kernel_release(const Tree& tree);
 
 // One look at everything: what reports are made of and decisions rest on.
 struct Seen {

@@ -49,6 +49,11 @@ bool tells_enough(const Device& device) {
 std::string report_json(const Seen& seen, const Notes& notes, uint64_t seq) {
     const Host& host = seen.host;
     DriverSummary driver = summarize(seen.devices);
+    if (driver.state == "ready" && !host.missing_modules.empty()) {
+        driver.state = "broken";
+        driver.error = "this kernel lacks " + host.missing_modules +
+                       ", without which no extent can be used: poold check tells more";
+    }
     json devices = json::array();
     for (const Device& device : seen.devices) {
         if (!tells_enough(device)) continue;
@@ -60,6 +65,7 @@ std::string report_json(const Seen& seen, const Notes& notes, uint64_t seq) {
                            {"region_base", device.region_base},
                            {"region_len", device.region_len},
                            {"hpa", device.hpa_of(device.region_base).value_or(0)},
+                           {"state", device.state.empty() ? "broken" : device.state},
                            {"extents", std::move(extents)}});
     }
     json nodes = json::array();

@@ -319,7 +319,7 @@ bool Stage::run_command(std::size_t index) {
 
 // ---- hosts ---------------------------------------------------------------------------------------------------
 
-// power off h1 | power on h1 | reboot h1
+// power off h1 | power on h1 | reboot h1 [told]
 Result<void> Stage::power(const Words& words) {
     const bool reboot = words.verb == "reboot";
     const std::string name = words.at(reboot ? 0 : 1);
@@ -330,6 +330,7 @@ Result<void> Stage::power(const Words& words) {
     if (reboot) {
         ++it.boots;
         it.seq = 0;
+        if (words.has("told")) give(HostReset{HostName{name}});
         return {};
     }
     if (words.at(0) == "off") {
@@ -437,10 +438,12 @@ HostReport Stage::compose(const HostName& name, const Words& words) {
     if (said.driver_state != "ready") return said;
     int node = 0, next_dax = 0;
     for (auto& [device_name, device] : devices_) {
+        if (value("lacks", "") == device_name.text) continue;
         ReportedDevice& out = said.devices.emplace_back();
+        if (value("broken", "") == device_name.text) out.state = "broken";
         out.serial = device->spec().serial;
         out.region_len = device->spec().size;
-        out.hpa = it.hpa[device_name];
+        out.hpa = it.hpa.contains(device_name) ? it.hpa.at(device_name) : 4 * GiB;
         ++node;
         for (const Range& range : device->accepted(name)) {
             ReportedExtent& extent = out.extents.emplace_back();

@@ -45,9 +45,6 @@ Run::Run(std::uint64_t seed, Plant plant, bool print_trace)
     world_.owner = [this](const sim::SimDevice& device, const HostName& host, Range range) {
         const std::size_t block = range.dpa / device.spec().block;
         const LedgerGrant* owner = ledger_.owner(device.name(), block);
-        // A stranger's bytes on a block that the journal calls clean would go unseen: fmd has no record
-        // for that yet, so strangers do not store here.
-        if (truth_.is_foreign(host, device.name(), range)) return device.mark(block);
         const bool its = owner != nullptr && owner->hosts.contains(host);
         return its ? owner->id.value : sim::Mark{1} << 62;
     };

@@ -134,7 +134,7 @@ std::string chaos(const Swarm& swarm, sim::SimWorld& world, Random& random) {
     switch (random.below(15)) {
         case 0:
             if (!swarm.reboots) break;
-            host.reboot(random.between(100, 4000));
+            world.reboot(name, random.between(100, 4000));
             return name.text + " reboots";
         case 1:
             if (!swarm.power_cycles || !host.powered()) break;

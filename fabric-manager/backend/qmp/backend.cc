@@ -121,7 +121,9 @@ void QmpBackend::make_client(Host& host) {
         host.trouble = why;
         (*sink_)(HostUnreachable{host.name, "its QMP socket " + why, silence});
     };
-    handlers.event = [](const std::string&) {};
+    handlers.event = [this, &host](const std::string& name) {
+        if (name == "RESET") (*sink_)(HostReset{host.name});
+    };
     host.client = std::make_shared<QmpClient>(io_, host.qmp, std::move(handlers), limits_);
 }
 

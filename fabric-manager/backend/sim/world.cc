@@ -268,6 +268,13 @@ void SimWorld::kill(const HostName& name) {
     deliver(1, HostDied{name, instance});
 }
 
+void SimWorld::reboot(const HostName& name, Millis boot_ms) {
+    SimHost& host = *hosts_.at(name);
+    if (!host.powered()) return;
+    host.reboot(boot_ms);
+    if (!host.behaviour.unreachable && random_.chance(700)) deliver(1, HostReset{name});
+}
+
 void SimWorld::start(const HostName& name) {
     SimHost& host = *hosts_.at(name);
     if (host.powered()) return;

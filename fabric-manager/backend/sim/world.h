@@ -79,6 +79,8 @@ class SimWorld {
     const Fabric& fabric() const { return config_.fabric; }
     void kill(const HostName& name);            // the machine is gone for good
     void start(const HostName& name);           // a new machine for it
+    // A warm reset: same machine, new boot after `boot_ms`. Whether fmd hears of it at once is chance.
+    void reboot(const HostName& name, Millis boot_ms);
     void set_reachable(const HostName& name, bool reachable);
     // Somebody else than fmd offers memory to a host.
     void add_foreign(const HostName& host, const DeviceName& device, Range range);

@@ -173,7 +173,8 @@ TEST(Report, HasTheFieldsOfTheProtocolAndNoOthers) {
       "boot":"7b1e6f0a-0000-4000-8000-000000000001","driver":"00c0ffee00c0ffee","seq":12,
       "host":"h1","memory_block":134217728,"poold":"0.1.0","driver_state":"ready",
       "driver_error":"","online_policy":"offline",
-      "devices":[{"serial":1,"region_base":0,"region_len":1073741824,"hpa":4563402752,"extents":[
+      "devices":[{"serial":1,"region_base":0,"region_len":1073741824,"hpa":4563402752,
+        "state":"ready","extents":[
         {"dpa":0,"len":268435456,"state":"plugged","use":"ram","node":1,"dax":"dax0.0",
          "error":"held","used":44040192,"held":[{"pid":812,"comm":"python3","bytes":32505856}],
          "held_kernel":6291456},
@@ -184,6 +185,20 @@ TEST(Report, HasTheFieldsOfTheProtocolAndNoOthers) {
     expected["pressure"]["near_total"] = 2000ull << 20;
     expected["nodes"][0] = {{"node", 0}, {"total", 2000ull << 20}, {"free", 1500ull << 20}};
     EXPECT_EQ(report, expected);
+}
+
+TEST(Report, AKernelThatCannotUseExtentsIsNotReady) {
+    FakeTree fake;
+    fake.add_host();
+    fake.add_pooled("0000:0d:00.0", "");
+    fake.remove("/sys/module/kmem");
+    auto report = nlohmann::json::parse(report_json(look(fake.tree()), {}, 1));
+    EXPECT_EQ(report["driver_state"], "broken");
+    EXPECT_NE(report["driver_error"].get<std::string>().find("this kernel lacks kmem"),
+              std::string::npos);
+    fake.set("/lib/modules/7.3.4+deb13-amd64/modules.dep", "kernel/drivers/dax/kmem.ko.xz:\n");
+    report = nlohmann::json::parse(report_json(look(fake.tree()), {}, 2));
+    EXPECT_EQ(report["driver_state"], "ready");
 }
 
 TEST(Report, AHostThatShowsNothingIsStillReported) {

@@ -190,6 +190,15 @@ TEST_F(Qmp, RubbishEndsTheConnectionNotTheBackend) {
     EXPECT_EQ(ups(), up);
 }
 
+TEST_F(Qmp, AResetIsTold) {
+    rack_->instance_up();
+    qemu_->tell(R"(say {"event": "RTC_CHANGE", "data": {}})");
+    qemu_->tell(R"(say {"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}})");
+    ASSERT_TRUE(rack_->until([&] { return !rack_->all<HostReset>().empty(); }));
+    EXPECT_EQ(rack_->all<HostReset>().size(), 1u);
+    EXPECT_EQ(rack_->all<HostReset>().front().host, h1);
+}
+
 TEST_F(Qmp, AFenceEndsExactlyThatMachine) {
     ASSERT_EQ(refusal(AddCapacity{h1, mem0, {kFirst}}), "done");
     ASSERT_EQ(refusal(Fence{h1, instance_}), "done");

@@ -92,6 +92,7 @@ HostReport report() {
         device.region_base = number();
         device.region_len = number();
         device.hpa = number();
+        device.state = text();
         device.extents = list([] {
             ReportedExtent e;
             e.range = range();
