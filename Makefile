@@ -40,7 +40,10 @@ demo: banner build guest ## The main job end to end: two emulated hosts share a 
 rack: build guest ## Boot two hosts with a fabric manager, leave them up, say what to try
 	@qemu-testbed/demo/rack
 
-try: build ## fmd on a simulated rack and a shell in which fmctl works: no guests
+try: setup ## fmd on a simulated rack and a shell in which fmctl works: no guests
+	@mkdir -p build
+	@test -f $(HOST)/build.ninja || cmake -S . -B $(HOST) -G Ninja >/dev/null
+	@cmake --build $(HOST) -j$(JOBS) --target fmd --target fmctl
 	@qemu-testbed/demo/try
 
 # Unit tests are compiled and run once, with the sanitizers; scenarios and simulator in both builds.

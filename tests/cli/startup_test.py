@@ -158,7 +158,7 @@ class Startup(RackTest):
                                  "3 hosts\n")
         self.assertIn("fabric", self.sim_fails("--check", "--fabric", "/no/such.json"))
         done = run(FMD, "--backend=sim", "--state", self.path("sate.db"), "--check")
-        self.assertEqual((done.code, done.err), (1, f"fmd: there is no state file {self.path('sate.db')} to check\n"))
+        self.assertEqual((done.code, done.err), (1, f"fmd: error: there is no state file {self.path('sate.db')} to check\n"))
         self.assertFalse(os.path.exists(self.path("sate.db")))
 
     def test_state_in_memory(self):

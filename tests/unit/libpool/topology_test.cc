@@ -3,10 +3,13 @@
 #include "topology.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 namespace libpool {
 namespace {
@@ -163,6 +166,127 @@ TEST(List, ReadsWhatKernelsWriteAndNothingElse) {
     for (const char* bad : {"a", "1-", "-1", "1,", "3-1", "1 2", "0-999999999", "99999999999"}) {
         EXPECT_FALSE(parse_list(bad)) << bad;
     }
+}
+
+// ---- any machine, against a twin that asks each question of the drawn machine itself ----------------------
+
+struct Machine {
+    struct Spot {
+        bool online = false, memory = false, cpus = false;
+        int kernel_tier = 0;  // 0 = in none
+    };
+    std::vector<Spot> spots;
+
+    std::vector<int> ids(bool (*wanted)(const Spot&)) const {
+        std::vector<int> found;
+        for (size_t id = 0; id < spots.size(); ++id)
+            if (spots[id].online && wanted(spots[id])) found.push_back(static_cast<int>(id));
+        return found;
+    }
+    std::set<int> tiers_with_memory() const {
+        std::set<int> found;
+        for (const Spot& spot : spots)
+            if (spot.online && spot.memory && spot.kernel_tier) found.insert(spot.kernel_tier);
+        return found;
+    }
+    uint64_t nearest_cpu(int from) const {
+        uint64_t nearest = 0;
+        for (int to : ids([](const Spot& spot) { return spot.cpus; })) {
+            uint64_t far = distance(from, to);
+            if (nearest == 0 || far < nearest) nearest = far;
+        }
+        return nearest;
+    }
+    static uint64_t distance(int a, int b) { return 10 + 7 * static_cast<uint64_t>(std::abs(a - b)); }
+};
+
+Machine any_machine() {
+    Machine machine;
+    machine.spots.resize(*rc::gen::inRange<size_t>(1, 9));
+    int most_tiers = *rc::gen::inRange(0, 4);
+    for (Machine::Spot& spot : machine.spots) {
+        spot.online = *rc::gen::inRange(0, 5) > 0;
+        spot.memory = *rc::gen::inRange(0, 5) > 0;
+        spot.cpus = *rc::gen::arbitrary<bool>();
+        spot.kernel_tier = most_tiers == 0 ? 0 : *rc::gen::inRange(*rc::gen::inRange(0, 6) ? 1 : 0, most_tiers + 1);
+    }
+    return machine;
+}
+
+// The list in one of its many spellings: runs and single numbers, in any order.
+std::string spell(const std::vector<int>& ids) {
+    std::vector<std::string> parts;
+    for (size_t at = 0; at < ids.size();) {
+        size_t end = at + 1;
+        while (end < ids.size() && ids[end] == ids[end - 1] + 1 && *rc::gen::inRange(0, 4) > 0) ++end;
+        parts.push_back(end == at + 1 ? text("%d", ids[at]) : text("%d-%d", ids[at], ids[end - 1]));
+        at = end;
+    }
+    std::string list;
+    for (const std::string& part : parts) list += (list.empty() ? "" : ",") + part;
+    return list;
+}
+
+void write(Tree& tree, const Machine& machine) {
+    auto online = machine.ids([](const Machine::Spot&) { return true; });
+    tree.online(spell(online));
+    for (int id : online) {
+        const Machine::Spot& spot = machine.spots[static_cast<size_t>(id)];
+        std::string distances;
+        for (int to : online) distances += text("%llu ", (unsigned long long)Machine::distance(id, to));
+        tree.node(id, spot.cpus ? text("%d", id * 4) : "", spot.memory ? 1000 + static_cast<uint64_t>(id) : 0,
+                  spot.memory ? 500 : 0, distances);
+    }
+    for (int tier = 1; tier < 4; ++tier) {
+        std::vector<int> members;
+        for (int id : online)
+            if (machine.spots[static_cast<size_t>(id)].kernel_tier == tier) members.push_back(id);
+        if (!members.empty()) tree.tier(tier * 7, spell(members));
+    }
+}
+
+TEST(Topology, AnyMachineIsReadAsItsTwinDoes) {
+    EXPECT_TRUE(rc::check("nodes, tiers and distances", [] {
+        Machine machine = any_machine();
+        Tree tree;
+        write(tree, machine);
+        auto topology = read_topology(tree.root());
+        auto with_memory = machine.ids([](const Machine::Spot& spot) { return spot.memory; });
+        RC_ASSERT(topology.has_value() == !with_memory.empty());
+        if (!topology) return;
+
+        RC_ASSERT(topology->nodes.size() == with_memory.size());
+        for (int id : with_memory) {
+            RC_ASSERT(topology->find(id) != nullptr);
+            RC_ASSERT(topology->find(id)->total_bytes == (1000 + static_cast<uint64_t>(id)) * 1024);
+            RC_ASSERT(topology->find(id)->distance == machine.nearest_cpu(id));
+        }
+        auto near = machine.ids([](const Machine::Spot& spot) { return spot.memory && spot.cpus; });
+        bool all_in_tiers = std::ranges::all_of(with_memory, [&](int id) {
+            return machine.spots[static_cast<size_t>(id)].kernel_tier != 0;
+        });
+        auto tiers = machine.tiers_with_memory();
+        RC_CLASSIFY(tiers.size() >= 2 && all_in_tiers, "by the kernel");
+        if (tiers.size() >= 2 && all_in_tiers) {
+            RC_ASSERT(topology->source == TierSource::kernel);
+            size_t rank = 0;
+            for (int tier : tiers) {
+                std::vector<int> members;
+                for (int id : with_memory)
+                    if (machine.spots[static_cast<size_t>(id)].kernel_tier == tier) members.push_back(id);
+                RC_ASSERT(topology->tier_nodes(rank++) == members);
+            }
+            RC_ASSERT(topology->tier_names.size() == rank);
+        } else if (near.empty() || near.size() == with_memory.size()) {
+            RC_ASSERT(topology->source == TierSource::single);
+            RC_ASSERT(topology->tier_nodes(0) == with_memory);
+        } else {
+            RC_ASSERT(topology->source == TierSource::cpuless);
+            RC_ASSERT(topology->tier_nodes(0) == near);
+            RC_ASSERT(topology->nodes_beyond(0).size() == with_memory.size() - near.size());
+        }
+        RC_ASSERT(!topology->reason.empty());
+    }));
 }
 
 }  // namespace
