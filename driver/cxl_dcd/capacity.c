@@ -85,7 +85,11 @@ void dcd_capacity_interrupt(struct dcd *dcd)
 		send_sig(SIGINT, dcd->plugger, 1);
 }
 
-/* Interrupts an unplug that has been at it for too long. Called now and then. */
+/*
+ * Interrupts what moves pages away and has been at it for too long: an unplug,
+ * or a plug that must first get memory back from kmem. It holds the hotplug
+ * lock of the whole host. Called now and then.
+ */
 void dcd_capacity_watch(struct dcd *dcd)
 {
 	u32 i;
@@ -94,7 +98,7 @@ void dcd_capacity_watch(struct dcd *dcd)
 	for (i = 0; i < dcd->held.n; i++) {
 		struct dcd_extent *ext = to_dcd_extent(dcd->held.v[i]);
 
-		if (ext->state == DCD_EXT_UNPLUGGING &&
+		if ((ext->state == DCD_EXT_UNPLUGGING || ext->state == DCD_EXT_PLUGGING) &&
 		    time_after(jiffies, ext->since + UNPLUG_LIMIT))
 			dcd_capacity_interrupt(dcd);
 	}
@@ -174,7 +178,7 @@ static int do_plug(struct dcd *dcd, struct dcd_extent *ext)
 	if (!try_module_get(THIS_MODULE))
 		return -EINTR; /* the module is being unloaded */
 	rc = dcd_dax_plug(dcd, ext, ext->use);
-	if (rc && rc != -EUCLEAN)
+	if (rc && rc != -EUCLEAN && rc != -EALREADY)
 		module_put(THIS_MODULE);
 	return rc;
 }
@@ -250,6 +254,11 @@ static void settle(struct dcd *dcd, struct dcd_extent *ext, enum action action, 
 		ext->state = state_without(action);
 		if (wanted_action(ext) == action)
 			retry_later(ext);
+		break;
+	case -EALREADY: /* plugging failed and left it as ram: unplug that next */
+		ext->state = DCD_EXT_PLUGGED;
+		ext->use = DCD_USE_RAM;
+		retry_later(ext);
 		break;
 	case -EUCLEAN:
 		ext->state = DCD_EXT_STUCK;

@@ -8,12 +8,14 @@
  *
  *  ram: kmem adds the memory when it binds, with the kernel's default online
  *       type. That must be `offline`, for memory that was ever online in the
- *       kernel zone cannot be taken out again. Then kmem's own `state`
- *       attribute is written, as from user space: `unplugged`, then
- *       `online_movable`. Onlining the blocks behind kmem's back would leave
- *       kmem's idea of them wrong, and its removal path warns about that.
- *  dax: dax devices of hmem are meant for kmem, so it may bind first; it is
- *       unbound (its blocks are offline) and device_dax attached by name.
+ *       kernel zone cannot be taken out again; or `online_movable`, and all
+ *       is done. Else kmem's own `state` attribute is written, as from user
+ *       space: `unplugged`, then `online_movable`. Onlining the blocks behind
+ *       kmem's back would leave kmem's idea of them wrong, and its removal
+ *       path warns about that.
+ *  dax: dax devices of hmem are meant for kmem, so it may bind first; its
+ *       blocks are unplugged through `state`, for unbinding it would leave
+ *       those that are online behind, and device_dax is attached by name.
  *
  * A platform device that was added proves nothing: what counts is which driver
  * the dax device has and in which zone the pages are, and both are read.
@@ -67,6 +69,14 @@ static struct device *dax_child(const struct dcd_extent *ext)
 static bool bound_to(const struct device *child, const char *driver)
 {
 	return child->driver && !strcmp(child->driver->name, driver);
+}
+
+/* Whether kmem is there to put the extent's blocks offline and remove them. */
+static bool kmem_has(const struct dcd_extent *ext)
+{
+	struct device *child __free(put_device) = dax_child(ext);
+
+	return child && bound_to(child, KMEM);
 }
 
 /* Counts the memory blocks of @range that are online, and those of them that are movable. */
@@ -264,6 +274,18 @@ static int bind_and_online(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use
 	struct device *child __free(put_device) = dax_child(ext);
 	int rc;
 
+	if (!child)
+		return -ENODEV; /* somebody unbound dax_hmem by hand meanwhile */
+	if (use == DCD_USE_DAX && bound_to(child, KMEM)) {
+		/* Online by policy or by a udev rule, they could not go with kmem. */
+		rc = write_kmem_state(child, "unplugged");
+		if (rc) {
+			dcd_extent_tell(dcd, ext,
+					"kmem took it first and does not let go of %s (error %d): trying again",
+					dev_name(child), rc);
+			return rc;
+		}
+	}
 	rc = bind_child(child, driver);
 	if (rc == -ENOENT)
 		dcd_extent_tell(dcd, ext,
@@ -275,10 +297,17 @@ static int bind_and_online(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use
 	if (rc || use == DCD_USE_DAX)
 		return rc;
 
-	/* kmem goes online from `unplugged` only. */
-	rc = write_kmem_state(child, "unplugged");
-	if (!rc)
-		rc = write_kmem_state(child, "online_movable");
+	/*
+	 * Done already where that is the policy: taking the blocks out first
+	 * would have to move the pages that programs put there since. Else kmem
+	 * goes online from `unplugged` only.
+	 */
+	rc = write_kmem_state(child, "online_movable");
+	if (rc == -EBUSY) {
+		rc = write_kmem_state(child, "unplugged");
+		if (!rc)
+			rc = write_kmem_state(child, "online_movable");
+	}
 	if (rc == -EOPNOTSUPP)
 		dcd_extent_tell(dcd, ext,
 				"kmem of this kernel has no state attribute: kernel 7.3 or newer is needed");
@@ -295,7 +324,8 @@ static int bind_and_online(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use
  * @use: as what
  *
  * On an error the extent is as before and ext->error says why, but for
- * -EUCLEAN: then it cannot be undone. Does not change ext->state.
+ * -EALREADY: kmem has it, with blocks online, so that it can be unplugged as
+ * ram; and -EUCLEAN: it cannot be undone. Does not change ext->state.
  */
 int dcd_dax_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use use)
 {
@@ -320,6 +350,8 @@ int dcd_dax_plug(struct dcd *dcd, struct dcd_extent *ext, enum dcd_use use)
 		rc = dcd_dax_check(dcd, ext);
 	}
 	if (rc && ext->hmem && destroy(dcd, ext)) {
+		if (kmem_has(ext))
+			return -EALREADY;
 		dcd_extent_tell(dcd, ext,
 				"plugging failed half-way and cannot be undone: stuck until reboot");
 		return -EUCLEAN;

@@ -8,6 +8,7 @@ with the reason, where no guest can be had. `--only REGEX` runs the checks whose
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -182,6 +183,29 @@ class Bed:
         """The slow poll; far away, so that interrupts alone must do, or near."""
         self.sh(f"echo {ms} > /sys/module/cxl_dcd/parameters/poll_ms")
 
+    @contextlib.contextmanager
+    def online_policy(self, word):
+        """What the kernel does with new memory blocks, for a while."""
+        policy = "/sys/devices/system/memory/auto_online_blocks"
+        self.sh(f"echo {word} > {policy}")
+        try:
+            yield
+        finally:
+            self.sh(f"echo offline > {policy}")
+
+    @contextlib.contextmanager
+    def calls_of(self, function):
+        """For a while, a function that tells how often the kernel called this one of its own."""
+        tracing, probe = "/sys/kernel/tracing", f"kprobes/{function}_called"
+        self.sh(f"mountpoint -q {tracing} || mount -t tracefs tracefs {tracing}; cd {tracing}; "
+                f"echo > trace; echo 'p:{probe} {function}' >> kprobe_events; "
+                f"echo 1 > events/{probe}/enable")
+        try:
+            yield lambda: int(self.sh(f"grep -c '{function}_called:' {tracing}/trace || true"))
+        finally:
+            self.sh(f"cd {tracing}; echo 0 > events/{probe}/enable; "
+                    f"echo '-:{probe}' >> kprobe_events")
+
     def nodes(self):
         """Online NUMA nodes with memory -> MiB, as numactl tells."""
         sizes = {}
@@ -326,18 +350,42 @@ def ram_needs_whole_memory_blocks(bed):
 
 def a_wrong_online_policy_is_refused(bed):
     """Memory that would go to the kernel zone is not plugged; it is, once the policy is right."""
-    extent, device, policy = (0, RAM), bed.mem0, "/sys/devices/system/memory/auto_online_blocks"
+    extent, device = (0, RAM), bed.mem0
     device.add(extent)
     device.wait_state(extent, "accepted")
-    bed.sh(f"echo online > {policy}")
-    try:
+    with bed.online_policy("online"):
         device.want(extent, "plugged ram")
         columns = device.wait(extent, SOON, "refused", lambda c: "online policy is online" in c["error"])
         need(columns["state"] != "plugged" and list(bed.nodes()) == [0], f"{columns}")
-    finally:
-        bed.sh(f"echo offline > {policy}")
     device.wait_state(extent, "plugged")
     device.give_back(extent)
+
+
+def ram_online_by_policy_is_left_online(bed):
+    """With the policy online_movable kmem does it all: no block is put offline on the way."""
+    extent, device = (0, RAM), bed.mem0
+    device.add(extent)
+    device.wait_state(extent, "accepted")
+    with bed.online_policy("online_movable"), bed.calls_of("offline_pages") as calls:
+        node = int(device.plug(extent, "ram")["node"])
+        need(bed.nodes().get(node) == 128, f"{bed.nodes()}")
+        need(calls() == 0, "memory that was online already was put offline first")
+        device.give_back(extent)
+        need(calls() == 1, f"{calls()} calls of offline_pages seen for the one block given back")
+
+
+def dax_online_by_policy_is_unplugged_first(bed):
+    """With the policy online_movable kmem puts dax memory online; unbinding it would leave it so."""
+    extent, device = (0, 2 * RAM), bed.mem0
+    device.add(extent)
+    device.wait_state(extent, "accepted")
+    with bed.online_policy("online_movable"):
+        for use in ("dax", "ram", "dax"):
+            device.want(extent, f"plugged {use}")
+            device.wait(extent, SOON, f"plugged as {use}",
+                        lambda c, u=use: c["state"] == "plugged" and c["use"] == u)
+            need((len(bed.nodes()) == 2) == (use == "ram"), f"{use}: {bed.nodes()}")
+        device.give_back(extent)
 
 
 def wishes_are_checked(bed):
@@ -553,6 +601,7 @@ CHECKS = [
     both_bridges_have_their_own_window, ram_comes_and_goes, two_extents_share_a_node,
     dax_reaches_the_pool_file, dax_mapped_untouched_is_in_use, from_ram_to_dax_and_back,
     a_group_is_taken_whole, ram_needs_whole_memory_blocks, a_wrong_online_policy_is_refused,
+    ram_online_by_policy_is_left_online, dax_online_by_policy_is_unplugged_first,
     wishes_are_checked, an_extent_is_never_carved, memory_in_use_is_moved_not_lost,
     pinned_memory_is_waited_for, the_module_stays_while_memory_is_plugged,
     default_use_after_a_delay, a_lost_event_is_reported_and_not_fatal,
