@@ -388,6 +388,8 @@ int dcd_dax_unplug(struct dcd *dcd, struct dcd_extent *ext)
 		return destroy(dcd, ext);
 	}
 	rc = write_kmem_state(child, "unplugged");
+	if (rc == -ENODEV)
+		rc = 0; /* unbound by hand at this moment: as if it were before */
 	if (rc == -EBUSY)
 		dcd_extent_tell(dcd, ext,
 				"some of its pages are in use and cannot be moved now: trying again");
