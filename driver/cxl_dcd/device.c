@@ -314,8 +314,9 @@ void dcd_device_destroy(struct dcd *dcd)
 		dcd->gone |= !pci_device_is_present(dcd->pdev);
 	}
 	dcd_capacity_stop(dcd);
+	/* First the worker, which may be about to ask for interrupts only now. */
+	disable_delayed_work_sync(&dcd->work);
 	dcd_events_disable(dcd);
-	cancel_delayed_work_sync(&dcd->work);
 	dcd_extents_give_back(dcd);
 	destroy_workqueue(dcd->wq);
 	dcd_list_free(&dcd->held);

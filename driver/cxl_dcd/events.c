@@ -72,7 +72,7 @@ poll_only:
 	return 0;
 }
 
-/* Mirrors dcd_events_enable(). The worker may still be queued by a late interrupt. */
+/* Mirrors dcd_events_enable(), which must not run at the same time. */
 void dcd_events_disable(struct dcd *dcd)
 {
 	while (dcd->vectors)
