@@ -382,6 +382,9 @@ static int make_forgotten(struct dcd *dcd, const struct dcd_ext *ids, u32 n)
 		if (!dcd_range_is_free(&range))
 			return -EBUSY;
 	}
+	/* Never plugged then, for the same reason: no line of it can be cached. */
+	if (!cpu_cache_has_invalidate_memregion())
+		return 0;
 	return cpu_cache_invalidate_all();
 }
 
