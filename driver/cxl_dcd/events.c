@@ -149,9 +149,9 @@ static int refuse_group(struct dcd *dcd, const char *why)
 
 /*
  * The device does not take our answer. Either an older offer, whose records
- * are lost, is in front of this one: refuse that and return -EAGAIN to answer
- * anew. Or this very group is at fault: refuse it. Which, the device's count of
- * unanswered extents tells; an answer too many is never sent.
+ * are lost, is in front of this one: refuse that and return 1 to answer anew.
+ * Or this very group is at fault: refuse it and return 0. Which, the device's
+ * count of unanswered extents tells; an answer too many is never sent.
  */
 static int refuse_front(struct dcd *dcd)
 {
@@ -164,7 +164,7 @@ static int refuse_front(struct dcd *dcd)
 	if (pending <= dcd->group.n)
 		return refuse_group(dcd, "cannot be accepted, says the device");
 	rc = dcd_extents_refuse_lost(dcd);
-	return rc ? rc : -EAGAIN;
+	return rc ? rc : 1;
 }
 
 static int accept_group(struct dcd *dcd)
@@ -184,9 +184,9 @@ static int accept_group(struct dcd *dcd)
 		}
 		if (rc == -EIO || rc == -ENOSPC)
 			rc = refuse_front(dcd);
-	} while (rc == -EAGAIN && !dcd->stopping);
+	} while (rc > 0 && !dcd->stopping);
 	dcd_extents_abandon(dcd);
-	return rc;
+	return rc > 0 ? -EAGAIN : rc;
 }
 
 /*
