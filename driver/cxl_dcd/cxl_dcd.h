@@ -121,6 +121,7 @@ struct dcd_extent {
  * @snapshot: texts of dcd/extents that are being read
  * @snapshots_used: counts reads, to find the text used longest ago
  * @look_for_unseen: offers may be pending whose records are lost; device worker only
+ * @counts_pending: the device counts unanswered extents in 0x4801; device worker only
  */
 struct dcd {
 	struct pci_dev *pdev;
@@ -175,6 +176,7 @@ struct dcd {
 	} snapshot[DCD_SNAPSHOTS];
 	u64 snapshots_used;
 	bool look_for_unseen;
+	bool counts_pending;
 };
 
 extern unsigned int dcd_poll_ms;

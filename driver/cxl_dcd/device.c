@@ -22,6 +22,8 @@
 #define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS 30000
 
+#define QEMU_TYPE3 0x0d93 /* does not survive an answer when no offer is pending */
+
 #define BLOCK_COMPONENT 1 /* register block ids of the register locator */
 #define BLOCK_DEVICE 3
 
@@ -267,6 +269,8 @@ int dcd_device_create(struct pci_dev *pdev, struct dcd **out)
 	dcd->instance = get_random_u64();
 	dcd->serial = pci_get_dsn(pdev);
 	dcd->window_node = NUMA_NO_NODE;
+	/* Others show it with their first pending offer. */
+	dcd->counts_pending = pdev->vendor == PCI_VENDOR_ID_INTEL && pdev->device == QEMU_TYPE3;
 	dcd->group.ext = devm_kcalloc(dev, DCD_GROUP_MAX, sizeof(*dcd->group.ext), GFP_KERNEL);
 	dcd->seen = devm_kcalloc(dev, DCD_SEEN_MAX, sizeof(*dcd->seen), GFP_KERNEL);
 	if (!dcd->group.ext || !dcd->seen)

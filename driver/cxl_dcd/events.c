@@ -132,11 +132,22 @@ static void forget_group(struct dcd *dcd)
 	dcd_changed(dcd);
 }
 
+/*
+ * Refuses the group. Where the device counts its unanswered extents and has
+ * none, an earlier life of the driver answered and was reset before it could
+ * clear the records: then nothing is left to answer.
+ */
 static int refuse_group(struct dcd *dcd, const char *why)
 {
 	const struct dcd_ext *first = &dcd->group.ext[0];
+	u32 pending;
 	int rc;
 
+	if (dcd->counts_pending) {
+		rc = dcd_extents_count_pending(dcd, &pending);
+		if (rc || !pending)
+			return rc;
+	}
 	rc = dcd_mbox_update(dcd, DCD_OP_ADD_RESPONSE, NULL, 0);
 	if (rc)
 		return rc;

@@ -240,12 +240,16 @@ int dcd_extents_count_pending(struct dcd *dcd, u32 *pending)
 {
 	u32 n, total, held, room = page_room(dcd);
 	struct dcd_ext *exts __free(kfree) = kcalloc(room, sizeof(*exts), GFP_KERNEL);
+	int rc;
 
 	if (!exts)
 		return -ENOMEM;
 	scoped_guard(mutex, &dcd->lock)
 		held = dcd->held.n;
-	return read_page(dcd, held, exts, room, &n, &total, pending);
+	rc = read_page(dcd, held, exts, room, &n, &total, pending);
+	if (!rc && *pending)
+		dcd->counts_pending = true;
+	return rc;
 }
 
 /* Refuses the oldest unanswered offer. There must be one. */
@@ -273,10 +277,12 @@ int dcd_extents_refuse_lost(struct dcd *dcd)
 int dcd_extents_reject_unseen(struct dcd *dcd)
 {
 	u32 pending, before;
+	u64 rejected;
 	int rc;
 
 	for (;;) {
 		before = dcd->held.n;
+		rejected = dcd->rejected;
 		rc = dcd_extents_count_pending(dcd, &pending);
 		if (rc)
 			return rc;
@@ -290,7 +296,8 @@ int dcd_extents_reject_unseen(struct dcd *dcd)
 		/* an open group may be what is pending: first wait for its end */
 		if (dcd->group.n)
 			return 0;
-		if (dcd->held.n != before)
+		/* what was pending may have been answered meanwhile: look again */
+		if (dcd->held.n != before || dcd->rejected != rejected)
 			continue;
 		rc = dcd_extents_refuse_lost(dcd);
 		if (rc)
