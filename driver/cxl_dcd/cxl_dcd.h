@@ -51,6 +51,7 @@ enum dcd_want { DCD_WANT_NONE, DCD_WANT_PLUGGED, DCD_WANT_UNPLUGGED };
  * @want_use: with DCD_WANT_PLUGGED: as what
  * @use: what it is plugged as; DCD_USE_NONE unless plugged or on the way
  * @release_asked: the device wants it back; answered once nothing is plugged
+ * @listed: the device's list had it when it was last read; device worker only
  * @hmem: platform device that dax_hmem turns into a dax device, or NULL
  * @memregion: id of @hmem
  * @dax: name of the dax device, or empty
@@ -68,6 +69,7 @@ struct dcd_extent {
 	enum dcd_use want_use;
 	enum dcd_use use;
 	bool release_asked;
+	bool listed;
 	struct platform_device *hmem;
 	int memregion;
 	char dax[16];
@@ -120,6 +122,8 @@ struct dcd_extent {
  * @group: the offered group that is still open, or being answered
  * @snapshot: texts of dcd/extents that are being read
  * @snapshots_used: counts reads, to find the text used longest ago
+ * @list_generation: of the device's accepted list, as last read; device worker only
+ * @resync: the device may have changed its accepted list without our knowing; device worker only
  * @look_for_unseen: offers may be pending whose records are lost; device worker only
  * @counts_pending: the device counts unanswered extents in 0x4801; device worker only
  */
@@ -175,6 +179,8 @@ struct dcd {
 		u64 used; /* value of snapshots_used when it last was */
 	} snapshot[DCD_SNAPSHOTS];
 	u64 snapshots_used;
+	u32 list_generation;
+	bool resync;
 	bool look_for_unseen;
 	bool counts_pending;
 };

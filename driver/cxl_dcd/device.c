@@ -120,6 +120,11 @@ static int serve(struct dcd *dcd)
 	int rc;
 
 	dcd_capacity_watch(dcd);
+	if (dcd->resync) {
+		rc = dcd_extents_replay(dcd);
+		if (rc)
+			return rc;
+	}
 	rc = dcd_events_poll(dcd);
 	if (rc)
 		return rc;

@@ -128,6 +128,7 @@ void dcd_extents_commit(struct dcd *dcd)
 			kfree(ext);
 			continue;
 		}
+		ext->listed = true;
 		ext->since = jiffies;
 		ext->due = jiffies;
 		ext->release_due = jiffies;
@@ -163,6 +164,7 @@ static int read_page(struct dcd *dcd, u32 first, struct dcd_ext *exts, u32 room,
 	*n = 0;
 	*pending = 0;
 	*total = le32_to_cpu(out->total);
+	dcd->list_generation = le32_to_cpu(out->generation);
 	returned = min3(le32_to_cpu(out->returned), room,
 			(u32)((len - sizeof(*out)) / sizeof(out->extent[0])));
 	for (i = 0; i < returned; i++) {
@@ -190,31 +192,77 @@ static u32 page_room(const struct dcd *dcd)
 	return min_t(u32, DCD_GROUP_MAX, room / sizeof(struct dcd_mb_extent));
 }
 
+/* Says of every held extent that the device does not list it, as far as is known yet. */
+static void begin_replay(struct dcd *dcd)
+{
+	u32 i;
+
+	guard(mutex)(&dcd->lock);
+	for (i = 0; i < dcd->held.n; i++)
+		to_dcd_extent(dcd->held.v[i])->listed = false;
+}
+
+/* Whether the list has @ext already, and notes that the device has it too. */
+static bool is_held(struct dcd *dcd, const struct dcd_ext *ext)
+{
+	struct dcd_ext *id;
+
+	guard(mutex)(&dcd->lock);
+	id = dcd_list_exact(&dcd->held, ext->dpa, ext->len);
+	if (id)
+		to_dcd_extent(id)->listed = true;
+	return id || dcd_list_overlap(&dcd->held, ext->dpa, ext->len);
+}
+
 /*
- * Takes over what the device lists as ours: the guest rebooted, or the driver
- * was loaded anew. An extent that breaks a rule was not accepted by us; it is
- * left alone and reported. May run again after it failed half-way.
+ * Drops what the device does not list any more. What the kernel knows of stays:
+ * that the device no longer counts it as ours takes nobody's pages away.
+ */
+static void end_replay(struct dcd *dcd)
+{
+	u32 i;
+
+	guard(mutex)(&dcd->lock);
+	for (i = dcd->held.n; i--;) {
+		struct dcd_extent *ext = to_dcd_extent(dcd->held.v[i]);
+
+		if (ext->listed || ext->state != DCD_EXT_ACCEPTED)
+			continue;
+		dev_warn(&dcd->pdev->dev,
+			 "the device does not list [%#llx, +%#llx) as accepted any more: dropped\n",
+			 ext->id.dpa, ext->id.len);
+		dcd_list_remove(&dcd->held, &ext->id);
+		kfree(ext);
+		dcd_changed(dcd);
+	}
+}
+
+/*
+ * Makes our list equal to the device's: the guest rebooted, the driver was
+ * loaded anew, or it is not known whether a command took effect. An extent that
+ * breaks a rule was not accepted by us; it is left alone and reported. May run
+ * again after it failed half-way.
  */
 int dcd_extents_replay(struct dcd *dcd)
 {
-	u32 first = 0, n, total, pending, i, room = page_room(dcd);
+	u32 first = 0, generation, n, total, pending, i, room = page_room(dcd);
 	struct dcd_ext *exts __free(kfree) = kcalloc(room, sizeof(*exts), GFP_KERNEL);
 	int rc;
 
 	if (!exts)
 		return -ENOMEM;
+	begin_replay(dcd);
 	do {
+		generation = dcd->list_generation;
 		rc = read_page(dcd, first, exts, room, &n, &total, &pending);
 		if (rc)
 			return rc;
+		if (first && dcd->list_generation != generation)
+			return -EAGAIN; /* changed between two pages */
 		for (i = 0; i < n; i++) {
 			enum dcd_verdict verdict = dcd_ext_check(&dcd->bounds, &exts[i]);
 
-			scoped_guard(mutex, &dcd->lock)
-				if (!verdict && dcd_list_overlap(&dcd->held, exts[i].dpa,
-								 exts[i].len))
-					verdict = DCD_KNOWN;
-			if (verdict == DCD_KNOWN)
+			if (!verdict && is_held(dcd, &exts[i]))
 				continue;
 			if (verdict) {
 				dev_warn(&dcd->pdev->dev,
@@ -229,6 +277,8 @@ int dcd_extents_replay(struct dcd *dcd)
 		}
 		first += n;
 	} while (n && first < total);
+	end_replay(dcd);
+	dcd->resync = false;
 	return 0;
 }
 
@@ -436,8 +486,11 @@ static int release_marked(struct dcd *dcd)
 		return -ENOMEM;
 	while ((n = take_releasable(dcd, ids, DCD_GROUP_MAX))) {
 		rc = make_forgotten(dcd, ids, n);
-		if (!rc)
+		if (!rc) {
 			rc = dcd_mbox_update(dcd, DCD_OP_RELEASE, ids, n);
+			/* Does it still have them? It may have taken them by force. */
+			dcd->resync |= rc == -EIO;
+		}
 		end_release(dcd, ids, n, rc);
 		if (rc == -ENODEV)
 			return rc;

@@ -206,6 +206,8 @@ int dcd_mbox_update(struct dcd *dcd, enum dcd_opcode op, const struct dcd_ext *e
 			in->extent[i].len = cpu_to_le64(exts[done + i].len);
 		}
 		rc = dcd_mbox_cmd(dcd, op, in, struct_size(in, extent, count), NULL, NULL);
+		/* It may take effect all the same. */
+		dcd->resync |= rc == -ETIMEDOUT;
 		if (rc)
 			return rc;
 		done += count;
