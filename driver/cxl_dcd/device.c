@@ -119,7 +119,6 @@ static int serve(struct dcd *dcd)
 {
 	int rc;
 
-	dcd_capacity_watch(dcd);
 	if (dcd->resync) {
 		rc = dcd_extents_replay(dcd);
 		if (rc)
@@ -148,8 +147,12 @@ static void device_worker(struct work_struct *work)
 			return;
 		state = dcd->state;
 	}
-	if (state == DCD_DEV_BROKEN)
+	dcd_capacity_watch(dcd);
+	if (state == DCD_DEV_BROKEN) {
+		/* Its memory can still be taken out of use: only that is watched. */
+		queue_delayed_work(dcd->wq, &dcd->work, msecs_to_jiffies(dcd_poll_ms));
 		return;
+	}
 	if (state == DCD_DEV_STARTING)
 		rc = start(dcd);
 	if (!rc)
@@ -178,12 +181,13 @@ static void device_worker(struct work_struct *work)
 			dcd->gone = true;
 		dcd_break(dcd,
 			  "the device does not answer any more (registers read as all ones): removed or failed");
-		return;
+		delay_ms = dcd_poll_ms;
+		break;
 	default:
 		/* whoever failed so has said why; if not, say it here */
 		if (dcd->state != DCD_DEV_BROKEN)
 			dcd_break(dcd, "giving the device up after error %d", rc);
-		return;
+		delay_ms = dcd_poll_ms;
 	}
 	queue_delayed_work(dcd->wq, &dcd->work, msecs_to_jiffies(delay_ms));
 }
