@@ -162,6 +162,7 @@ static struct dcd_extent *next_extent(struct dcd *dcd, enum action *action, long
 	}
 	if (!found)
 		return NULL;
+	found->want_new = false;
 	if (*action == ACT_PLUG) {
 		found->use = found->want_use;
 		set_state(dcd, found, DCD_EXT_PLUGGING);
@@ -210,8 +211,17 @@ static int act(struct dcd *dcd, struct dcd_extent *ext, enum action action)
 
 static void retry_later(struct dcd_extent *ext)
 {
+	if (ext->want_new)
+		return; /* a wish came meanwhile: it is due at once */
 	ext->backoff_ms = clamp(ext->backoff_ms * 2, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
 	ext->due = jiffies + msecs_to_jiffies(ext->backoff_ms);
+}
+
+/* Drops the wish that the action was for, unless another one came meanwhile. */
+static void drop_wish(struct dcd_extent *ext)
+{
+	if (!ext->want_new)
+		ext->want = DCD_WANT_NONE;
 }
 
 /* Where the extent is when the action failed in a way that leaves it usable. */
@@ -231,7 +241,7 @@ static void settle(struct dcd *dcd, struct dcd_extent *ext, enum action action, 
 		ext->backoff_ms = 0;
 		ext->state = action == ACT_UNPLUG ? DCD_EXT_ACCEPTED : DCD_EXT_PLUGGED;
 		ext->due = jiffies;
-		if (action == ACT_CHECK)
+		if (action == ACT_CHECK && !ext->want_new)
 			ext->due += msecs_to_jiffies(dcd_poll_ms);
 		dcd_extent_say(dcd, ext, "%s",
 			       ext->release_asked && ext->state == DCD_EXT_PLUGGED ?
@@ -239,7 +249,7 @@ static void settle(struct dcd *dcd, struct dcd_extent *ext, enum action action, 
 		break;
 	case -ENODEV: /* somebody unplugged it by hand */
 		ext->state = DCD_EXT_ACCEPTED;
-		ext->want = DCD_WANT_NONE;
+		drop_wish(ext);
 		dcd_extent_say(dcd, ext, "it was taken out of use by hand");
 		break;
 	case -EBUSY:
@@ -265,7 +275,7 @@ static void settle(struct dcd *dcd, struct dcd_extent *ext, enum action action, 
 		break;
 	default: /* trying again would give the same: wait for another wish */
 		ext->state = state_without(action);
-		ext->want = DCD_WANT_NONE;
+		drop_wish(ext);
 		if (!ext->error[0])
 			dcd_extent_say(dcd, ext, "%s failed with error %d",
 				       action == ACT_PLUG ? "plugging" : "unplugging", rc);

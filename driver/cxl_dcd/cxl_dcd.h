@@ -49,6 +49,7 @@ enum dcd_want { DCD_WANT_NONE, DCD_WANT_PLUGGED, DCD_WANT_UNPLUGGED };
  * @state: who owns it and what the kernel knows of it
  * @want: requested by user space or by default_use
  * @want_use: with DCD_WANT_PLUGGED: as what
+ * @want_new: user space wished since the plug worker last began to act on it
  * @use: what it is plugged as; DCD_USE_NONE unless plugged or on the way
  * @release_asked: the device wants it back; answered once nothing is plugged
  * @listed: the device's list had it when it was last read; device worker only
@@ -67,6 +68,7 @@ struct dcd_extent {
 	enum dcd_ext_state state;
 	enum dcd_want want;
 	enum dcd_use want_use;
+	bool want_new;
 	enum dcd_use use;
 	bool release_asked;
 	bool listed;

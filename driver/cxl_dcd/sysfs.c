@@ -140,6 +140,7 @@ static ssize_t want_store(struct device *dev, struct device_attribute *attr, con
 	ext = to_dcd_extent(id);
 	ext->want = line.plugged ? DCD_WANT_PLUGGED : DCD_WANT_UNPLUGGED;
 	ext->want_use = !line.plugged ? DCD_USE_NONE : line.dax ? DCD_USE_DAX : DCD_USE_RAM;
+	ext->want_new = true;
 	ext->due = jiffies;
 	ext->backoff_ms = 0;
 	if (ext->state == DCD_EXT_UNPLUGGING && line.plugged)
