@@ -37,6 +37,7 @@
 #define HDM0_CTRL 0x20
 #define HDM0_SKIP_LOW 0x24
 #define HDM0_SKIP_HIGH 0x28
+#define HDM0_END 0x2c
 #define HDM0_CTRL_IG GENMASK(3, 0)
 #define HDM0_CTRL_IW GENMASK(7, 4)
 #define HDM0_CTRL_LOCK BIT(8)
@@ -60,7 +61,7 @@ struct window {
 int dcd_decoder_find(struct dcd *dcd, void __iomem *component, size_t size)
 {
 	void __iomem *cm = component + CM_OFFSET;
-	u32 head, count, i;
+	u32 head, count, ptr, i;
 
 	if (size < CM_OFFSET + 0x1000)
 		return -ENXIO;
@@ -71,10 +72,13 @@ int dcd_decoder_find(struct dcd *dcd, void __iomem *component, size_t size)
 	for (i = 1; i <= count; i++) {
 		u32 cap = readl(cm + 4 * i);
 
-		if (FIELD_GET(CM_CAP_ID, cap) == CM_CAP_HDM) {
-			dcd->hdm = cm + FIELD_GET(CM_CAP_PTR, cap);
-			return 0;
-		}
+		if (FIELD_GET(CM_CAP_ID, cap) != CM_CAP_HDM)
+			continue;
+		ptr = FIELD_GET(CM_CAP_PTR, cap);
+		if (CM_OFFSET + ptr + HDM0_END > size)
+			return -ENXIO;
+		dcd->hdm = cm + ptr;
+		return 0;
 	}
 	return -ENXIO;
 }

@@ -224,9 +224,11 @@ static void __iomem *map_block(struct dcd *dcd, u8 id, size_t *size)
 /* Finds the primary mailbox in the device registers. */
 static int find_mailbox(struct dcd *dcd, void __iomem *regs, size_t size)
 {
-	u64 head = readq(regs);
-	u32 i, count = FIELD_GET(DEVCAP_COUNT, head);
+	u32 i, count;
 
+	if (size < 16)
+		return -ENXIO;
+	count = FIELD_GET(DEVCAP_COUNT, readq(regs));
 	for (i = 1; i <= count && (i + 1) * 16 <= size; i++) {
 		void __iomem *cap = regs + 16 * i;
 		u32 offset = readl(cap + 4);
@@ -236,7 +238,7 @@ static int find_mailbox(struct dcd *dcd, void __iomem *regs, size_t size)
 		if (offset >= size)
 			return -ENXIO;
 		dcd->mbox = regs + offset;
-		return dcd_mbox_find(dcd);
+		return dcd_mbox_find(dcd, size - offset);
 	}
 	return -ENXIO;
 }

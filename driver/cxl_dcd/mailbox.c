@@ -44,13 +44,19 @@ enum mb_code {
 	MB_RESOURCES_EXHAUSTED = 0x1e,
 };
 
-/* Checks the capability that dcd->mbox points at. Does not talk to the device. */
-int dcd_mbox_find(struct dcd *dcd)
+/*
+ * Checks the capability that dcd->mbox points at, of which @size bytes are
+ * mapped. Does not talk to the device.
+ */
+int dcd_mbox_find(struct dcd *dcd, size_t size)
 {
-	u32 shift = FIELD_GET(MB_CAPS_PAYLOAD_SHIFT, readl(dcd->mbox + MB_CAPS));
+	u32 shift;
 
+	if (size < MB_PAYLOAD)
+		return -ENXIO;
+	shift = FIELD_GET(MB_CAPS_PAYLOAD_SHIFT, readl(dcd->mbox + MB_CAPS));
 	dcd->payload = min_t(size_t, 1UL << shift, MB_PAYLOAD_MAX);
-	if (dcd->payload < MB_PAYLOAD_MIN)
+	if (dcd->payload < MB_PAYLOAD_MIN || dcd->payload > size - MB_PAYLOAD)
 		return -ENXIO;
 	dcd->buf = devm_kmalloc(&dcd->pdev->dev, dcd->payload, GFP_KERNEL);
 	dcd->log = devm_kmalloc(&dcd->pdev->dev, dcd->payload, GFP_KERNEL);

@@ -158,7 +158,7 @@ struct dcd_mb_clear_in {
 } __packed;
 static_assert(sizeof(struct dcd_mb_clear_in) == 6);
 
-int dcd_mbox_find(struct dcd *dcd);
+int dcd_mbox_find(struct dcd *dcd, size_t size);
 int dcd_mbox_cmd(struct dcd *dcd, enum dcd_opcode op, const void *in, size_t in_len, void *out,
 		 size_t *out_len);
 
