@@ -18,8 +18,17 @@
 #include "cxl_dcd.h"
 #include "../uapi/cxl_dcd.h"
 
+#define POLL_MIN_MS 100 /* shorter, the workers would do nothing else */
+
 unsigned int dcd_poll_ms = 5000;
-module_param_named(poll_ms, dcd_poll_ms, uint, 0644);
+
+static int set_poll_ms(const char *text, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(text, param, POLL_MIN_MS, UINT_MAX);
+}
+
+static const struct kernel_param_ops poll_ms_ops = { .set = set_poll_ms, .get = param_get_uint };
+module_param_cb(poll_ms, &poll_ms_ops, &dcd_poll_ms, 0644);
 MODULE_PARM_DESC(poll_ms, "how often to look for events that no interrupt announced");
 
 static int dcd_probe(struct pci_dev *pdev, const struct pci_device_id *id)

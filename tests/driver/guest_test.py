@@ -389,7 +389,7 @@ def dax_online_by_policy_is_unplugged_first(bed):
 
 
 def wishes_are_checked(bed):
-    """dcd/want refuses what it does not understand, or what names no extent."""
+    """dcd/want refuses what it does not understand, or what names no extent; poll_ms, no pause."""
     extent, device = (0, BLOCK), bed.mem0
     device.add(extent)
     device.wait_state(extent, "accepted")
@@ -399,6 +399,8 @@ def wishes_are_checked(bed):
         said = bed.sh(f"echo {words} > {device.dcd}/want && echo taken", check=False)
         need(errno in said and "taken" not in said, f"{words}: {said}")
     need(device.extents()[extent]["want"] == "-", "a refused wish was noted")
+    said = bed.sh("echo 0 > /sys/module/cxl_dcd/parameters/poll_ms && echo taken", check=False)
+    need("Invalid argument" in said, f"polling without a pause: {said}")
     device.release(extent)
     device.wait_gone(extent)
 
