@@ -3,6 +3,7 @@
 # Builds cxl_dcd.ko against the headers of the newest kernel installed where it
 # runs (the testbed root, or any machine), outside the source tree:
 #   driver/build.sh OUTDIR [make arguments, e.g. C=1]
+# A warning ends the build; with W= it does not.
 set -euo pipefail
 
 out=$(mkdir -p "${1:?usage: build.sh OUTDIR [MAKE-ARGUMENT...]}" && cd "$1" && pwd)
@@ -20,5 +21,5 @@ if grep -qs "CXL_REGION_DYNAMIC\|CONFIG_CXL_DCD=[ym]" "/lib/modules/$kernel/buil
     echo "build.sh: kernel $kernel drives dynamic capacity itself: use its own driver" >&2
     exit 1
 fi
-make -C "/lib/modules/$kernel/build" M="$here" MO="$out" CC="${CC:-gcc-14}" W=1 "$@" modules
+make -C "/lib/modules/$kernel/build" M="$here" MO="$out" CC="${CC:-gcc-14}" W=1e "$@" modules
 echo "$kernel" >"$out/kernel"
