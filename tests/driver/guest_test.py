@@ -84,6 +84,10 @@ class Device:
                 return meaning
         raise Failed(f"the query of [{dpa}, +{length}) answered {answer}")
 
+    def mailbox(self, *words):
+        """A command behind the driver's back."""
+        self.bed.sh(" ".join(["mbox", self.dcd.split("/")[-2], *map(str, words)]))
+
     def read(self, name):
         return self.bed.sh(f"cat {self.dcd}/{name}").strip()
 
@@ -540,6 +544,47 @@ def a_group_left_open_is_dropped(bed):
     device.wait_gone(group[0])
 
 
+def an_offer_is_not_refused_twice(bed):
+    """A group left open whose refusal the device has already: a second one would end QEMU."""
+    group, device = [(4 * i * MIB, BLOCK) for i in range(12)], bed.mem1
+    rejected = device.read("rejected")
+    bed.poll_every(1000)
+    device.add(*group)
+    device.wait_state(group[7], "pending")
+    device.mailbox("refuse")
+    need(device.says(*group[0]) == "nothing", "the refusal did not take effect")
+    device.wait(group[0], PATIENT, "dropped", lambda c: c is None)
+    bed.poll_every(600000)
+    need(device.says(*group[0]) == "nothing" and device.read("rejected") == rejected, "refused again")
+    device.add(group[0])
+    device.wait_state(group[0], "accepted")
+    device.release(group[0])
+    device.wait_gone(group[0])
+
+
+def what_the_device_forgot_is_dropped(bed):
+    """An extent that the device took by force while it was in use leaves no trace afterwards."""
+    kept, lost, device = (0, BLOCK), (8 * MIB, BLOCK), bed.mem1
+    for extent in (kept, lost):
+        device.add(extent)
+        device.wait_state(extent, "accepted")
+    device.plug(lost, "dax")
+    device.release(lost)
+    device.wait(lost, SOON, "asked for", lambda c: "release requested" in c["error"])
+    device.mailbox("forget", *lost)
+    need(device.says(*lost) == "nothing", "the device still has it as ours")
+    bed.poll_every(1000)
+    device.want(lost, "unplugged")
+    device.wait_gone(lost)
+    bed.poll_every(600000)
+    need(set(device.extents()) == {kept}, f"{device.extents()}")
+    device.add(lost)
+    device.wait_state(lost, "accepted")
+    for extent in (lost, kept):
+        device.release(extent)
+        device.wait_gone(extent)
+
+
 def both_devices_plug_at_once(bed):
     """More memory than the guest's own, over two bridges."""
     extent = (0, 512 * MIB)
@@ -607,7 +652,8 @@ CHECKS = [
     wishes_are_checked, an_extent_is_never_carved, memory_in_use_is_moved_not_lost,
     pinned_memory_is_waited_for, the_module_stays_while_memory_is_plugged,
     default_use_after_a_delay, a_lost_event_is_reported_and_not_fatal,
-    a_group_left_open_is_dropped, both_devices_plug_at_once, a_function_removed_keeps_its_memory,
+    a_group_left_open_is_dropped, an_offer_is_not_refused_twice,
+    what_the_device_forgot_is_dropped, both_devices_plug_at_once, a_function_removed_keeps_its_memory,
     a_reboot_replays_the_accepted_list,
 ]
 

@@ -27,11 +27,13 @@ def skip_without_root():
 
 
 def build(folder):
-    """The module and the guest's helper program, as an overlay; built in the testbed's root."""
-    driver, hold = REPOSITORY / "driver", Path(__file__).resolve().parent / "programs" / "hold.c"
+    """The module and the guest's helper programs, as an overlay; built in the testbed's root."""
+    driver, programs = REPOSITORY / "driver", Path(__file__).resolve().parent / "programs"
     overlay = folder / "overlay"
-    script = (f"make -s -C {driver} overlay OUT={folder} && mkdir -p {overlay}/usr/bin && "
-              f"gcc-14 -O2 -Wall -Wextra -Werror -static -o {overlay}/usr/bin/hold {hold}")
+    script = f"make -s -C {driver} overlay OUT={folder} && mkdir -p {overlay}/usr/bin"
+    for name in ("hold", "mbox"):
+        script += (f" && gcc-14 -O2 -Wall -Wextra -Werror -static -o {overlay}/usr/bin/{name} "
+                   f"{programs}/{name}.c")
     done = subprocess.run([TESTBED, "in-root", "--bind", REPOSITORY, "--bind", folder, "--",
                            "sh", "-c", script], text=True, capture_output=True)
     need(done.returncode == 0, f"building the module failed:\n{done.stdout}{done.stderr}")
