@@ -103,26 +103,32 @@ class Rack:
         return [*self.args, "-M", ",".join(self.windows)]
 
 
-def boot(folder, overlay):
-    """The console of one guest, from boot to power-off."""
+def guest(folder, overlay, script, devices, cpu="max,hypervisor=off"):
+    """QEMU's command line for a guest that runs a script; its console is folder/console.log."""
     root = roots.ensure()
-    report = folder / "report" / "etc" / "testbed.d" / "20-shapes.sh"
+    report = folder / "report" / "etc" / "testbed.d" / "20-report.sh"
     report.parent.mkdir(parents=True)
-    report.write_text(REPORT)
+    report.write_text(script)
     report.chmod(0o755)
     image.compose(image.base(root), [overlay, folder / "report"], folder / "initrd")
-    console = folder / "console.log"
     qemu = [root / "usr/lib64/ld-linux-x86-64.so.2",
             "--library-path", f"{root}/usr/lib/x86_64-linux-gnu:{root}/usr/lib",
             root / "usr/bin/qemu-system-x86_64", "-L", root / "usr/share/qemu",
             "-L", root / "usr/share/seabios", "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot", "-machine", "q35,cxl=on",
-            "-accel", "tcg,thread=multi", "-cpu", "max,hypervisor=off", "-smp", "2",
+            "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", "2",
             "-m", "1G,maxmem=16G,slots=4", "-kernel", root / "boot" / f"vmlinuz-{roots.kernel(root)}",
-            "-initrd", folder / "initrd", "-serial", f"file:{console}",
+            "-initrd", folder / "initrd", "-serial", f"file:{folder}/console.log",
             "-append", "console=ttyS0 panic=1 memhp_default_state=offline testbed.host=h1",
-            *Rack(folder).build()]
-    done = subprocess.run(list(map(str, qemu)), stdin=subprocess.DEVNULL, timeout=400)
+            *devices]
+    return list(map(str, qemu))
+
+
+def boot(folder, overlay):
+    """The console of one guest, from boot to power-off."""
+    console = folder / "console.log"
+    done = subprocess.run(guest(folder, overlay, REPORT, Rack(folder).build()),
+                          stdin=subprocess.DEVNULL, timeout=400)
     text = console.read_text(errors="replace") if console.exists() else ""
     need(done.returncode == 0, f"QEMU ended with {done.returncode}; console:\n{text[-2000:]}")
     return text
