@@ -216,10 +216,12 @@ static bool is_held(struct dcd *dcd, const struct dcd_ext *ext)
 
 /*
  * Drops what the device does not list any more. What the kernel knows of stays:
- * that the device no longer counts it as ours takes nobody's pages away.
+ * that the device no longer counts it as ours takes nobody's pages away. True
+ * when there was any: what it hid may be in the device's list, in its place.
  */
-static void end_replay(struct dcd *dcd)
+static bool end_replay(struct dcd *dcd)
 {
+	bool dropped = false;
 	u32 i;
 
 	guard(mutex)(&dcd->lock);
@@ -233,8 +235,10 @@ static void end_replay(struct dcd *dcd)
 			 ext->id.dpa, ext->id.len);
 		dcd_list_remove(&dcd->held, &ext->id);
 		kfree(ext);
+		dropped = true;
 		dcd_changed(dcd);
 	}
+	return dropped;
 }
 
 /*
@@ -277,8 +281,7 @@ int dcd_extents_replay(struct dcd *dcd)
 		}
 		first += n;
 	} while (n && first < total);
-	end_replay(dcd);
-	dcd->resync = false;
+	dcd->resync = end_replay(dcd);
 	return 0;
 }
 
