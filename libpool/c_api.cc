@@ -18,6 +18,7 @@
 #include "engine.h"
 #include "evacuate.h"
 #include "latency.h"
+#include "signals.h"
 #include "topology.h"
 #include "uapi.h"
 
@@ -346,7 +347,10 @@ int pool_tiering_start(const pool_topology* topology, const pool_options* option
         tiering->engine = std::make_unique<Engine>(
             *tiering->sampler, *tiering->mover, *tiering->kernel, tiering->clock, config,
             tiering->record.is_open() ? &tiering->record : nullptr);
-        tiering->thread = std::thread([engine = tiering->engine.get()] { engine->run(); });
+        {
+            SignalsBlocked inherited;
+            tiering->thread = std::thread([engine = tiering->engine.get()] { engine->run(); });
+        }
         pthread_setname_np(tiering->thread.native_handle(), "libpool");
         *out = tiering.release();
         return 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 
 #include "uapi.h"
 
@@ -87,6 +88,14 @@ Result<void> Engine::remove(uint64_t start) {
 }
 
 void Engine::run() {
+    try {
+        sample_and_decide();
+    } catch (const std::exception&) {
+        ran_out_ = true;  // no sentence is made here: that takes memory
+    }
+}
+
+void Engine::sample_and_decide() {
     double last_s = clock_.now_s();
     double last_cpu_s = clock_.thread_cpu_s();
     uint64_t last_touched = 0;
@@ -382,6 +391,7 @@ std::string Engine::status() const {
         static_cast<unsigned long long>(stat(Stat::demoted)),
         static_cast<unsigned long long>(stat(Stat::failed)));
     if (stat(Stat::tracked_bytes) == 0) out += "; nothing is tracked";
+    if (ran_out_) out += "; it has ended for lack of memory, the pages stay where they are";
     std::lock_guard guard(words_lock_);
     if (!trouble_.empty()) out += "; last trouble: " + trouble_;
     return out;

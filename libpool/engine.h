@@ -77,7 +77,8 @@ class Engine {
     Result<void> add(const Range& range);
     Result<void> remove(uint64_t start);
 
-    // Windows and decisions until the clock says stop.
+    // Windows and decisions until the clock says stop, or until there is no memory for them, which
+    // status() tells: nobody is below this on the library's thread to catch an exception.
     void run();
 
     uint64_t stat(Stat stat) const;
@@ -102,6 +103,7 @@ class Engine {
         size_t page;
     };
 
+    void sample_and_decide();
     void reckon_window(double fixed_s, double faults_s);
     void arm_all();
     void scan_all();
@@ -135,6 +137,7 @@ class Engine {
 
     std::atomic<int> learning_windows_ = 0;
     std::atomic<double> learning_cpu_s_ = 0;
+    std::atomic<bool> ran_out_ = false;
 
     // Of the thread that runs run().
     Budget budget_;

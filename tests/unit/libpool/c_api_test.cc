@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <thread>
+
+#include "signals.h"
 
 namespace {
 
@@ -60,6 +63,20 @@ TEST(Face, EvacuationNeedsATargetAndAProcess) {
     EXPECT_EQ(pool::evacuate_node(0, 0, {0}).error().message,
               "node 0 cannot be emptied into itself");
     EXPECT_FALSE(pool::evacuate_node(0x3fffffff, 1, {0}));
+}
+
+// A thread of the library with the program's mask would take the SIGTERM that the program waits for.
+TEST(Threads, OneThatIsMadeWhileSignalsAreBlockedTakesNone) {
+    sigset_t own{}, its{};
+    std::thread thread;
+    {
+        libpool::SignalsBlocked inherited;
+        thread = std::thread([&] { pthread_sigmask(SIG_BLOCK, nullptr, &its); });
+    }
+    thread.join();
+    pthread_sigmask(SIG_BLOCK, nullptr, &own);
+    EXPECT_TRUE(sigismember(&its, SIGTERM) && sigismember(&its, SIGUSR1));
+    EXPECT_FALSE(sigismember(&own, SIGTERM) || sigismember(&own, SIGUSR1));
 }
 
 }  // namespace

@@ -266,6 +266,18 @@ TEST(Engine, RangesAreCheckedAndNamed) {
     EXPECT_NE(engine.status().find("nothing is tracked"), std::string::npos);
 }
 
+// An exception out of run() would end the program whose thread it is.
+TEST(Engine, LackOfMemoryEndsItAndIsTold) {
+    World world(64);
+    world.at_time = [](double now_s) {
+        if (now_s > 1) throw std::bad_alloc();
+    };
+    Trip run(world, config_with_limit(16));
+    EXPECT_NE(run.engine.status().find("ended for lack of memory"), std::string::npos)
+        << run.engine.status();
+    EXPECT_TRUE(run.engine.remove(0));  // no lock is left behind
+}
+
 TEST(Engine, ItsRecordingCanBeReplayed) {
     World world(64);
     heat_up(world, 0, 16, 300, 0.1);
