@@ -173,9 +173,11 @@ Result<Evacuation> evacuate(Kernel& kernel, Mover& mover, pid_t pid, const Site&
         }
         size_t count = std::min<uint64_t>({left.size(), move_batch, room});
         MoveReport report = mover.move(pid, left.first(count), target);
-        uint64_t vanished = 0;  // freed meanwhile: nothing is left there to move
-        if (auto gone = report.reasons.find(ENOENT); gone != report.reasons.end()) {
-            vanished = gone->second;
+        uint64_t vanished = 0;  // nothing is left there to move:
+        for (int reason : {ENOENT, ESRCH}) {  // the page was freed meanwhile, the process has ended
+            auto gone = report.reasons.find(reason);
+            if (gone == report.reasons.end()) continue;
+            vanished += gone->second;
             report.reasons.erase(gone);
         }
         result.done_pages += report.moved + report.already + vanished;
