@@ -116,6 +116,13 @@ void read_ours(const Tree& tree, Device& device) {
     // A device that is starting or broken may not know the rest yet: that is no problem of its own.
     std::string quiet;
     std::string& problem = device.state == "ready" ? device.problem : quiet;
+    auto extents = read_extents([&] { return tree.read(folder + "/extents"); });
+    if (!extents) {
+        // Neither its serial: to fmd, a device that is reported without extents has none plugged.
+        note(problem, extents.error().sentence);
+        if (device.state == "ready") device.state = "broken";
+        return;
+    }
     if (auto serial = read_numbers(tree, folder + "/serial", 1, problem); !serial.empty()) {
         device.serial = serial[0];
     }
@@ -128,11 +135,6 @@ void read_ours(const Tree& tree, Device& device) {
         !window.empty() && window[2] <= 4095) {
         device.window = Window{window[0], window[1], static_cast<int>(window[2])};
     }
-    auto extents = tree.read(folder + "/extents");
-    if (!extents) {
-        note(problem, extents.error().sentence);
-        return;
-    }
     device.extents = parse_extents(*extents, problem);
 }
 
@@ -141,6 +143,14 @@ void read_ours(const Tree& tree, Device& device) {
 std::optional<uint64_t> Device::hpa_of(uint64_t dpa) const {
     if (!window || dpa < region_base || dpa - region_base >= region_len) return std::nullopt;
     return window->hpa + (dpa - region_base);
+}
+
+Result<std::string> read_extents(const std::function<Result<std::string>()>& read) {
+    auto content = read();
+    for (int tries = 1; tries < extents_tries && !content && content.error().code == ESTALE; ++tries) {
+        content = read();
+    }
+    return content;
 }
 
 std::vector<Extent> parse_extents(const std::string& content, std::string& problem) {

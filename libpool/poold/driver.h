@@ -4,6 +4,7 @@
 // with a sentence in `problem`, never a failure of the others.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ namespace poold {
 inline constexpr const char* our_driver = "cxl_dcd";
 inline constexpr size_t device_limit = 256;
 inline constexpr size_t extent_limit = 4096;  // per device
+inline constexpr int extents_tries = 5;
 
 // Life of an extent as the driver tells it.
 enum class ExtentState {
@@ -71,6 +73,10 @@ struct Device {
 };
 
 std::vector<Device> read_devices(const Tree& tree);
+
+// The content of `extents`, by `read`: from the start again, a few times, when others began to read so
+// often that the text is gone (ESTALE).
+Result<std::string> read_extents(const std::function<Result<std::string>()>& read);
 
 // The content of `extents`. Lines that cannot be understood are left out and named in `problem`.
 std::vector<Extent> parse_extents(const std::string& content, std::string& problem);

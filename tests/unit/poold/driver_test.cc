@@ -82,6 +82,40 @@ TEST(Extents, MoreThanTheLimitAreCutAndSaid) {
     EXPECT_NE(problem.find("more than"), std::string::npos);
 }
 
+TEST(Extents, ATextThatWentAwayIsReadAgain) {
+    int reads = 0;
+    auto content = read_extents([&]() -> Result<std::string> {
+        if (++reads < extents_tries) return fail(ESTALE, "stale");
+        return "0 4096 accepted - - - -";
+    });
+    EXPECT_TRUE(content);
+    EXPECT_EQ(reads, extents_tries);
+    reads = 0;
+    EXPECT_EQ(read_extents([&] { ++reads; return fail(ESTALE, "stale"); }).error().code, ESTALE);
+    EXPECT_EQ(reads, extents_tries);
+    reads = 0;
+    EXPECT_EQ(read_extents([&] { ++reads; return fail(EIO, "no"); }).error().code, EIO);
+    EXPECT_EQ(reads, 1);
+}
+
+// An unreadable list was once reported as an empty one: to fmd, all of it was unplugged.
+TEST(Devices, ExtentsThatCannotBeReadAreNotReportedAsNone) {
+    FakeTree fake;
+    fake.add_host();
+    fake.add_pooled();
+    const std::string extents = FakeTree::device_folder() + "/dcd/extents";
+    fake.remove(extents);
+    fake.set(extents + "/a-folder", "");  // EISDIR
+    Seen seen = look(fake.tree());
+    EXPECT_EQ(seen.devices.at(0).state, "broken");
+    EXPECT_NE(summarize(seen.devices).error.find("dcd/extents: Is a directory"), std::string::npos)
+        << summarize(seen.devices).error;
+    auto report = nlohmann::json::parse(report_json(seen, {}, 1));
+    EXPECT_EQ(report["driver_state"], "broken");
+    EXPECT_EQ(report["driver"], "00c0ffee00c0ffee");
+    EXPECT_TRUE(report["devices"].empty());
+}
+
 TEST(Devices, OursIsReadWholeAndOthersByName) {
     FakeTree fake;
     fake.add_pooled("0000:0d:00.0", "0 268435456 accepted - - - - -\n");
