@@ -16,8 +16,8 @@ from typing import NamedTuple
 from .errors import Fault
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT = 0x1, 0x2, 0x4, 0x20
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
+_MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20, 0x1000, 0x4000, 0x40000
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 CAP_SETGID, CAP_SETUID = 6, 7
 _CAP_LAST = 63
@@ -90,16 +90,14 @@ def _bind(bind: Bind, new: str) -> None:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
         _mount(bind.source, target, "", _MS_BIND | _MS_REC)
-        # In a user namespace a remount may not drop flags that the outside has locked; what is
-        # mounted there belongs to the caller anyway.
-        if not bind.writable and os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NS:
-            _mount("none", target, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+        # In a user namespace a remount may not drop flags that the outside has locked. (Those of
+        # access times stay unless another is named.)
+        if not bind.writable:
+            locked = os.statvfs(target).f_flag & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+            _mount("none", target, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked)
     except OSError as e:
         raise Fault(f"{bind.source} cannot be shown inside the root as {bind.target}: "
                     f"{e.strerror}") from e
-
-
-_INITIAL_USER_NS = 0xEFFFFFFD  # PROC_USER_INIT_INO, part of the kernel's ABI
 
 
 def drop_privileges(keep: tuple[int, ...] = ()) -> None:
