@@ -285,12 +285,17 @@ def _build_unprivileged(mirror, partial, log, lock_fd, began) -> str:
     """Without root: mmdebstrap works in a user namespace and writes a tar, unpacked as the
     caller's own files. (A tree with subordinate owners could not be removed by its owner.)"""
     partial.mkdir()
-    tar = subprocess.Popen(["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C",
-                            str(partial)], stdin=subprocess.PIPE, pass_fds=(lock_fd,))
-    failed = _run_logged(_mmdebstrap_argv(mirror, "-", "unshare"), log, lock_fd, began, tar.stdin)
-    tar.stdin.close()
-    if tar.wait() and not failed:
-        failed = f"tar could not unpack into {partial}"
+    with subprocess.Popen(["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C",
+                           str(partial)], stdin=subprocess.PIPE, pass_fds=(lock_fd,)) as tar:
+        try:
+            failed = _run_logged(_mmdebstrap_argv(mirror, "-", "unshare"), log, lock_fd, began,
+                                 tar.stdin)
+        except BaseException:
+            tar.kill()  # it would go on writing into what is being removed
+            raise
+        tar.stdin.close()
+        if tar.wait() and not failed:
+            failed = f"tar could not unpack into {partial}"
     return failed
 
 
