@@ -321,12 +321,18 @@ static void run(uint32_t session, const uint8_t *data, size_t len)
     send_frame(s.id, 'S', instance, strlen(instance));
 }
 
-/* Pass on what is there. False = the caller is gone. Closes *fd at end of file. */
+/*
+ * Pass on a part of what is there, or all: what fits in a pipe, because a writer that never stops
+ * would make more for ever. False = the caller is gone. Closes *fd at end of file.
+ */
 static bool forward(int *fd, char type, bool all)
 {
     static uint8_t data[CHUNK];
+    int left = all ? fcntl(*fd, F_GETPIPE_SZ) : 1;
 
-    while (*fd >= 0) {
+    if (left < 0) /* a terminal, or closed */
+        left = WINDOW;
+    while (*fd >= 0 && left > 0) {
         ssize_t n = read(*fd, data, sizeof(data));
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -339,8 +345,7 @@ static bool forward(int *fd, char type, bool all)
         }
         if (!send_frame(s.id, type, data, n))
             return false;
-        if (!all)
-            return true;
+        left -= n;
     }
     return true;
 }
