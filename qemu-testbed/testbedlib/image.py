@@ -179,16 +179,19 @@ def _modules(writer: Writer, root: Path, stage: Path) -> None:
 def compose(base_image: Path, overlays: list[Path], out: Path) -> None:
     """Base + overlays, as one file: QEMU takes one initrd, the kernel unpacks both parts."""
     partial = out.with_name(out.name + ".partial")
-    with open(partial, "wb") as file, open(base_image, "rb") as source:
-        shutil.copyfileobj(source, file, 1 << 20)
-        writer = Writer(file)
-        modules = False
-        for overlay in overlays:
-            if not overlay.is_dir():
-                raise Fault(f"the overlay {overlay} is not a folder")
-            names = writer.tree(overlay)
-            modules = modules or any(n.endswith(".ko") for n in names)
-        if modules:
-            writer.file("etc/testbed.depmod", b"")  # tells init to index them
-        writer.finish()
-    partial.rename(out)
+    try:
+        with open(partial, "wb") as file, open(base_image, "rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+            writer = Writer(file)
+            modules = False
+            for overlay in overlays:
+                if not overlay.is_dir():
+                    raise Fault(f"the overlay {overlay} is not a folder")
+                names = writer.tree(overlay)
+                modules = modules or any(n.endswith(".ko") for n in names)
+            if modules:
+                writer.file("etc/testbed.depmod", b"")  # tells init to index them
+            writer.finish()
+        partial.rename(out)
+    finally:
+        partial.unlink(missing_ok=True)  # of one that failed: it may have filled the disk

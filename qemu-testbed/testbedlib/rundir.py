@@ -94,17 +94,23 @@ class RunDir:
         one stays, as bytes stay in real memory devices."""
         for pool in topology.pools:
             file = self.pool_file(pool.name)
-            try:
-                fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            except FileExistsError:
+            if file.exists():
                 size = file.stat().st_size
                 if size != pool.size:
                     raise Fault(f"the pool file {file} has {show_size(size)}, but the topology "
                                 f"gives {pool.name} {show_size(pool.size)}: move the file away or "
-                                "use the topology it was made for") from None
+                                "use the topology it was made for")
                 continue
+            # Under its own name only when whole: one of a wrong size would be refused ever after.
+            partial = file.with_suffix(".partial")
+            fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.truncate(fd, pool.size)
+                partial.rename(file)
+            except OSError as e:
+                partial.unlink()
+                raise Fault(f"the pool file {file} of {show_size(pool.size)} cannot be made: "
+                            f"{e.strerror}") from e
             finally:
                 os.close(fd)
 
