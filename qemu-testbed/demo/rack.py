@@ -203,9 +203,11 @@ class Rack:
                          host, *argv], f"{host}: {' '.join(argv)}", timeout + 20, stdin or b"")
 
     def popen(self, host: str, *argv: str) -> subprocess.Popen:
-        """Start a program in a guest and leave it running, its stdin and stdout on pipes."""
+        """Start a program in a guest and leave it running, its stdin and stdout on pipes: for ten
+        minutes, so that nobody reads for ever from a guest that hangs."""
         child = subprocess.Popen(
-            [sys.executable, str(TESTBED), "exec", "--dir", str(self.folder), host, *argv],
+            [sys.executable, str(TESTBED), "exec", "--dir", str(self.folder), "--timeout", "600", host,
+             *argv],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=self.environment())
         self._children.append(child)
