@@ -117,8 +117,13 @@ def start(run: RunDir, name: str, timeout: float) -> None:
         if not (run.path / "initrd").exists():
             raise Fault(f"the testbed in {run} is down: run `testbed up` again")
         began = time.monotonic()
-        _start_process(run, topology, name)
-        _report_scripts([_wait(run, name, timeout, began)])
+        try:
+            _start_process(run, topology, name)
+            failed = _wait(run, name, timeout, began)
+        except BaseException:
+            vm.end(run, [name], at_once=True)
+            raise
+        _report_scripts([failed])
 
 
 def kill(run: RunDir, name: str) -> None:
