@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start and end the QEMU process of one host."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from .topology import Host, Topology
 
 PLACES = qemu_args.Places()
 QEMU = "/usr/bin/qemu-system-x86_64"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def pid_file(run: RunDir, host: str) -> Path:
@@ -46,13 +48,26 @@ def start(run: RunDir, topology: Topology, host: Host, root: Path, kernel: Path,
         log.write(("$ " + " ".join(argv) + "\n").encode())
     sys.stdout.flush()
     sys.stderr.flush()
+    # An interruption between the fork and the try would lose the child: it comes after.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
-        _become_qemu(run, host.name, root, binds, argv, privileged)  # does not return
-    _wait_until_qmp_answers(run, host.name, pid)
+        _become_qemu(run, host.name, root, binds, argv, privileged, mask)  # does not return
+    child = os.pidfd_open(pid)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _wait_until_qmp_answers(run, host.name, pid)
+    except BaseException:
+        # end() finds a process by its pid file, which this one may not have made yet.
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(child)
 
 
-def _become_qemu(run: RunDir, host: str, root: Path, binds, argv, privileged: bool) -> None:
+def _become_qemu(run: RunDir, host: str, root: Path, binds, argv, privileged: bool, mask) -> None:
     code = 127
     try:
         os.setsid()
@@ -61,9 +76,12 @@ def _become_qemu(run: RunDir, host: str, root: Path, binds, argv, privileged: bo
         null = os.open("/dev/null", os.O_RDWR)
         for fd, to in ((null, 0), (log, 1), (log, 2)):
             os.dup2(fd, to)
+        # QEMU outlives the caller: a pipe or a lock of theirs must not stay open in it.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         record(pid_file(run, host), os.getpid())
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ENDING:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.umask(0o022)  # for what stands between the jail's / and the bound files
         jail.enter(root, binds, "/", folders=("usr",))
         os.umask(0o077)
