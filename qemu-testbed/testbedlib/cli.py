@@ -283,6 +283,8 @@ def _terminated(number, _frame):
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's wish
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         top = parser()
         arguments = _hoist(arguments)
@@ -306,3 +308,7 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+    except OSError as e:  # a full disk, a folder that cannot be written to
+        print("testbed: " + (f"{e.filename}: " if e.filename else "") + (e.strerror or str(e)),
+              file=sys.stderr)
+        return EXIT_REFUSED

@@ -4,13 +4,16 @@
 import json
 import os
 import re
+import resource
+import signal
 import stat
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 import common
-from testbedlib import cli, process, topology
+from testbedlib import cli, image, process, topology, vm
 from testbedlib.errors import Fault
 from testbedlib.rundir import RunDir
 
@@ -69,6 +72,10 @@ class Sentences(unittest.TestCase):
         self.refused(1, "is not a testbed's folder", "up", "--dir", str(self.folder))
         self.assertEqual(os.listdir(self.folder), ["precious"])
 
+    def test_trouble_with_files_is_no_traceback(self):
+        (self.folder / "topology.json").mkdir()
+        self.refused(1, "topology.json: Is a directory", "status", "--dir", ".")
+
     def test_options_between_host_and_command(self):
         self.assertEqual(cli._hoist(["exec", "h1", "--timeout", "5", "ls", "--dir", "x"]),
                          ["exec", "--timeout", "5", "h1", "ls", "--dir", "x"])
@@ -109,6 +116,43 @@ class Folder(unittest.TestCase):
         with self.assertRaisesRegex(Fault, "mem0.pool has 5 MiB, but the topology gives mem0 1 GiB"):
             self.run_dir.make_pools(self.topology)
         self.assertEqual(file.stat().st_size, 5 << 20)
+
+    def test_a_pool_file_that_cannot_be_made_leaves_none(self):
+        # An empty one was refused by every `up` that came after.
+        self.run_dir.pool_file("mem0").unlink()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+        try:
+            with self.assertRaisesRegex(Fault, "mem0.pool of 1 GiB cannot be made: File too large"):
+                self.run_dir.make_pools(self.topology)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        self.assertEqual(os.listdir(self.run_dir.path / "pool"), ["mem1.pool"])
+        self.run_dir.make_pools(self.topology)
+        self.assertEqual(self.run_dir.pool_file("mem0").stat().st_size, 1 << 30)
+
+    def test_an_image_that_cannot_be_made_leaves_nothing(self):
+        out = self.run_dir.path / "initrd"
+        with self.assertRaisesRegex(Fault, "the overlay /nonexistent is not a folder"):
+            image.compose(Path(os.devnull), [Path("/nonexistent")], out)
+        self.assertEqual(list(self.run_dir.path.glob("initrd*")), [])
+
+    def test_an_interrupted_start_leaves_no_process(self):
+        # Ctrl-C before the child has come to its pid file, by which it would be found.
+        def play_qemu(*_):
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(60)
+            os._exit(0)
+        become, vm._become_qemu = vm._become_qemu, play_qemu
+        try:
+            with self.assertRaises(KeyboardInterrupt):
+                vm.start(self.run_dir, self.topology, self.topology.hosts[0], Path("/"), Path("/"),
+                         Path("/"))
+        finally:
+            vm._become_qemu = become
+        with self.assertRaises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), set())
 
     def test_fabric_description(self):
         fabric = self.run_dir.fabric(self.topology)

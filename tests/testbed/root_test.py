@@ -3,6 +3,7 @@
 and apt are played by small scripts; the real ones are used by the guest test."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -193,6 +194,16 @@ K={KERNEL}; Q=11.1.3; set -e
         self.assertEqual(self.calls(), 2)
         first.communicate()
 
+    def test_a_lost_terminal_ends_the_build(self):
+        self.mmdebstrap("exec sleep 60")
+        build = self.start()
+        while not self.calls():
+            time.sleep(0.02)
+        build.send_signal(signal.SIGHUP)
+        _, said = build.communicate(timeout=20)
+        self.assertEqual((build.returncode, said.splitlines()[-1]), (130, "testbed: interrupted"))
+        self.assertEqual([p.name for p in self.cache.glob("root-*") if p.is_dir()], [])
+
     def test_no_mirror(self):
         self.mmdebstrap()
         self.script("apt-get", "echo http://one.example/ubuntu")
@@ -204,6 +215,29 @@ K={KERNEL}; Q=11.1.3; set -e
         failed = common.testbed("root", env={**self.env, "CXLPOOL_TESTBED_ROOT": "/nonexistent"})
         self.assertEqual(failed.returncode, 1)
         self.assertIn("missing QEMU", failed.stderr)
+
+
+class Unprivileged(unittest.TestCase):
+    def test_an_interrupted_build_leaves_no_tar(self):
+        # Who holds the pipe (mmdebstrap's own children) keeps a tar alive that waits for its end.
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for program, body in (("apt-config", "exit 0"),
+                                  ("tar", f"echo $$ > {folder}/tar; mv {folder}/tar {folder}/pid; "
+                                          "exec sleep 60"),
+                                  ("mmdebstrap", f"while [ ! -e {folder}/pid ]; do sleep 0.02; done; "
+                                                 "kill -INT $PPID; exec sleep 60")):
+                (folder / program).write_text(f"#!/bin/sh\n{body}\n")
+                (folder / program).chmod(0o755)
+            path = os.environ["PATH"]
+            os.environ["PATH"] = f"{folder}:{path}"
+            try:
+                with open(folder / "lock", "w") as lock, self.assertRaises(KeyboardInterrupt):
+                    roots._build_unprivileged("http://one.example/debian", folder / "root",
+                                              folder / "log", lock.fileno(), time.monotonic())
+            finally:
+                os.environ["PATH"] = path
+            self.assertFalse(Path("/proc", (folder / "pid").read_text().strip()).exists())
 
 
 if __name__ == "__main__":
