@@ -95,9 +95,12 @@ class Guests(unittest.TestCase):
         cls.mounts_before = mounts()
         cls.bed = Bed("two")
         cls.other = Bed("one")
+        cls.callers_pipe, inherited = os.pipe()
         began = time.monotonic()
         up = cls.bed("up", "two-hosts", "--overlay",
-                     overlay(cls.bed.folder / "overlay", 'echo "$HOST" > /run/mark'))
+                     overlay(cls.bed.folder / "overlay", 'echo "$HOST" > /run/mark'),
+                     pass_fds=(inherited,))
+        os.close(inherited)
         cls.boot_seconds = time.monotonic() - began
         if up.returncode:
             raise AssertionError(up.stderr)
@@ -105,6 +108,7 @@ class Guests(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
+        os.close(cls.callers_pipe)
         for bed in (cls.bed, cls.other):
             if (bed.run / "topology.json").exists():
                 bed("down")
@@ -123,7 +127,7 @@ class Guests(unittest.TestCase):
     # ---- up ---------------------------------------------------------------------------------
 
     def test_00_boot(self):
-        print(f"two hosts booted in {self.boot_seconds:.1f} s")
+        print(f"two hosts booted in {self.boot_seconds:.1f} s (an idle machine: within 25 s)")
         self.assertIn("mem0   1 GiB", self.up_output.stdout)  # the picture
         status = json.loads(self.bed("status", "--json").stdout)
         self.assertEqual([(h["name"], h["state"]) for h in status["hosts"]],
@@ -235,6 +239,11 @@ class Guests(unittest.TestCase):
         began = time.monotonic()
         self.assertEqual(self.bed.sh("h1", "sleep 30 & echo started"), "started")
         self.assertLess(time.monotonic() - began, 10)
+        # What the command itself wrote arrives, up to a full pipe, and what the daemon writes ends.
+        call = self.bed.popen("h1", "sh", "-c", "head -c 65536 /dev/zero >&2; cat /dev/zero & sleep 1",
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.assertEqual(len(call.communicate(timeout=60)[1]), 65536)
+        self.wait_gone("h1", "cat /dev/zero")
 
     def test_19_shell(self):
         pid, fd = pty.fork()
@@ -329,6 +338,11 @@ class Guests(unittest.TestCase):
             self.assertEqual(stat.S_IMODE(mode) & 0o077, 0, path)
             self.assertEqual(os.stat(path).st_uid, os.geteuid(), path)
 
+    def test_34_qemu_holds_nothing_of_the_callers(self):
+        # `testbed up | tee log` once never ended, and a caller's flock was never released.
+        self.assertEqual(select.select([self.callers_pipe], [], [], 0)[0], [self.callers_pipe])
+        self.assertEqual(os.read(self.callers_pipe, 1), b"")  # the end: nobody else has it open
+
     # ---- QMP --------------------------------------------------------------------------------
 
     def test_40_two_monitors(self):
@@ -381,6 +395,9 @@ class Guests(unittest.TestCase):
         self.assertIn("h2 is not running", self.bed.exec("h2", "true").stderr)
         self.assertIn("h2 does not run", self.bed("kill", "h2").stderr)
         self.assertRegex(self.bed("status").stdout, r"h2 +down")
+        late = self.bed("start", "--timeout", "1", "h2")
+        self.assertEqual(late.returncode, 1, late.stderr)
+        self.assertRegex(self.bed("status").stdout, r"h2 +down")  # not half up: it can be tried again
         done = self.bed("start", "h2")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotEqual(self.bed.pid("h2"), old)
@@ -457,11 +474,31 @@ class Guests(unittest.TestCase):
         self.assertEqual(done.returncode, 9)
         self.assertEqual(done.stdout.splitlines()[:2], [str(folder), "14"])
         self.assertTrue((folder / "made").exists())
-        if AS_ROOT:
-            self.assertIn("Read-only", done.stdout)
+        self.assertIn("Read-only", done.stdout)
         self.assertEqual(mounts(), self.mounts_before)
         refused = testbed("in-root", "--bind", folder, "--cwd", "/home", "--", "true")
         self.assertIn("--cwd /home is not inside the root", refused.stderr)
+
+    def test_62_the_folder_works_alone(self):
+        # As the README says: without the rest of the repository, and from anywhere.
+        folder = self.other.folder / "alone"
+        shutil.copytree(common.FOLDER, folder, ignore=shutil.ignore_patterns("demo"))
+        file = folder / "one.json"
+        file.write_text(json.dumps({"name": "one", "pools": [{"name": "p", "size": "256M"}],
+                                    "hosts": [{"name": "h1", "memory": "512M",
+                                               "devices": [{"pool": "p"}]}]}))
+
+        def alone(*words):
+            return subprocess.run([str(folder / "testbed"), *words], cwd=folder, timeout=300,
+                                  capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                                  env={**os.environ, "CXLPOOL_TESTBED_DIR": "run"})
+        began = time.monotonic()
+        up = alone("up", "one.json")
+        self.addCleanup(alone, "down")
+        self.assertEqual(up.returncode, 0, up.stderr)
+        print(f"one host booted in {time.monotonic() - began:.1f} s (an idle machine: within 15 s)")
+        self.assertEqual(alone("exec", "h1", "hostname").stdout, "h1\n")
+        self.assertIn("ended h1", alone("down").stderr)
 
     # ---- down -------------------------------------------------------------------------------
 
