@@ -336,8 +336,10 @@ bool Manager::Impl::plugged(const Grant& grant, const LegKey& key) const {
 
 // ---- back from the host ----------------------------------------------------------------------------
 
+// A device that is not reported is one of which the agent could not tell, or without driver: either may have
+// something plugged, or cannot answer.
 bool Manager::Impl::unplugged(const Grant& grant, const LegKey& key) const {
-    if (!report_is_fresh(key.first)) return false;
+    if (!report_is_fresh(key.first) || !reported_device(key.first, key.second)) return false;
     for (const Range& range : grant.ranges_on(key.second)) {
         const ReportedExtent* seen = reported(key.first, {key.second, range});
         if (seen && seen->state != "accepted" && seen->state != "pending" &&

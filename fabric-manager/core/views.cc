@@ -137,8 +137,8 @@ std::string Manager::Impl::waits_on_leg(const Grant& grant, const LegKey& key) c
                 seen.push_back(extent);
                 if (!extent->error.empty()) error = extent->error;
             }
-        if (!report_is_fresh(name)) {
-            (void)ready(name, &why);
+        if (!report_is_fresh(name) || !reported_device(name, dev)) {
+            (void)ready_on(key, &why);
             return fmt::format("{} to unplug it: {}", name.text, why);
         }
         if (!unplugged(grant, key)) {
