@@ -58,32 +58,43 @@ class Generations {
   public:
     explicit Generations(const Tree& tree) : tree_(tree) {}
 
-    // Watches exactly these devices; reads each counter, which arms its poll().
-    void watch(const std::vector<Device>& devices) {
+    // Reads each counter, which arms its poll(): before the look at the devices, so that a change that this look
+    // misses wakes the next poll().
+    void arm() {
+        for (auto& [bdf, one] : files_) {
+            std::string value = one.read();
+            // Woken without a change again and again: a file that does not know poll(), or is gone. The
+            // heartbeat sees to it; polling it would spin. Once or twice is normal: the driver counts
+            // first and wakes then, and the counter may be read in between.
+            one.idle_wakes = one.woken && value == one.value ? one.idle_wakes + 1 : 0;
+            one.woken = false;
+            one.value = std::move(value);
+        }
+    }
+
+    // Watches exactly these devices. True when one is new: the look at it was not armed.
+    bool follow(const std::vector<Device>& devices) {
         std::map<std::string, One> next;
+        bool any_new = false;
         for (const Device& device : devices) {
             if (!device.ours()) continue;
             auto known = files_.find(device.bdf);
-            One one = known != files_.end()
-                          ? std::move(known->second)
-                          : One{Fd(open(tree_.at(device.folder() + "/generation").c_str(),
-                                        O_RDONLY | O_CLOEXEC)),
-                                {},
-                                false};
-            std::string value = one.read();
-            // Woken without a change: a file that does not know poll(), or is gone. The heartbeat
-            // sees to it; polling it would spin.
-            one.mute = one.woken && value == one.value;
-            one.woken = false;
-            one.value = std::move(value);
-            if (one.file) next.emplace(device.bdf, std::move(one));
+            if (known != files_.end()) {
+                next.emplace(device.bdf, std::move(known->second));
+                continue;
+            }
+            One one{Fd(open(tree_.at(device.folder() + "/generation").c_str(), O_RDONLY | O_CLOEXEC))};
+            if (!one.file) continue;
+            any_new = true;
+            next.emplace(device.bdf, std::move(one));
         }
         files_ = std::move(next);
+        return any_new;
     }
 
     void add_to(std::vector<pollfd>& fds) const {
         for (auto& [bdf, one] : files_) {
-            if (!one.mute) fds.push_back({one.file.get(), POLLPRI, 0});
+            if (one.idle_wakes < most_idle_wakes) fds.push_back({one.file.get(), POLLPRI, 0});
         }
     }
     void note_woken(const std::vector<pollfd>& fds) {
@@ -95,11 +106,12 @@ class Generations {
     }
 
   private:
+    static constexpr int most_idle_wakes = 5;
     struct One {
         Fd file;
-        std::string value;
+        std::string value{};
         bool woken = false;
-        bool mute = false;
+        int idle_wakes = 0;
 
         std::string read() const {
             char content[64];
@@ -182,16 +194,10 @@ void Agent::watch() {
     sigaddset(&ending, SIGINT);
     Fd signals(signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
     Generations generations(options_.tree);
-    Seen seen = look(options_.tree);
+    Seen seen;
     auto next_beat = Clock::now();
     while (true) {
-        generations.watch(seen.devices);
-        std::vector<pollfd> fds{{signals.get(), POLLIN, 0}};
-        generations.add_to(fds);
-        auto left = std::chrono::ceil<std::chrono::milliseconds>(next_beat - Clock::now());
-        poll(fds.data(), fds.size(), static_cast<int>(std::max<int64_t>(left.count(), 0)));
-        if (fds[0].revents) break;
-        generations.note_woken(fds);
+        generations.arm();
         if (Clock::now() >= next_beat) {
             seen = look(options_.tree);
             next_beat = Clock::now() + options_.heartbeat;
@@ -199,6 +205,13 @@ void Agent::watch() {
             seen.devices = read_devices(options_.tree);  // the hurry is for extents only
         }
         publish(seen);
+        if (generations.follow(seen.devices)) continue;
+        std::vector<pollfd> fds{{signals.get(), POLLIN, 0}};
+        generations.add_to(fds);
+        auto left = std::chrono::ceil<std::chrono::milliseconds>(next_beat - Clock::now());
+        poll(fds.data(), fds.size(), static_cast<int>(std::max<int64_t>(left.count(), 0)));
+        if (fds[0].revents) break;
+        generations.note_woken(fds);
     }
     std::lock_guard guard(lock_);
     stop_ = true;
