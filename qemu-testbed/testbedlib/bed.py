@@ -12,6 +12,7 @@ from .qmp import Qmp
 from .rundir import RunDir
 from .topology import Topology, show_size
 
+BOOT_SILENCE_S = 45  # of the console in the middle of a boot
 BOOT_TIMEOUT = 240.0  # an idle machine needs 10 to 20 s, one that compiles on all CPUs 10 times that
 
 
@@ -76,7 +77,7 @@ def run_root(run: RunDir) -> dict:
 def _wait(run: RunDir, name: str, timeout: float, began: float, not_boot: str = "") -> str:
     """Wait until the guest is up; returns what of its set-up failed, "" when nothing did."""
     try:
-        agent.wait_ready(name, run.host(name) / "agent", began + timeout, not_boot)
+        _wait_ready(run, name, began + timeout, not_boot)
     except agent.Lost as e:
         raise Fault(f"{name}: QEMU ended while the guest booted: "
                     f"{vm.last_line(run.host(name) / 'qemu.log')}") from e
@@ -87,6 +88,31 @@ def _wait(run: RunDir, name: str, timeout: float, began: float, not_boot: str = 
     agent.run(name, run.host(name) / "agent", ["cat", "/run/testbed.failed"], timeout=20,
               on_output=lambda fd, data: out.extend(data) if fd == 1 else None)
     return "; ".join(f"{name}: {line}" for line in out.decode(errors="replace").splitlines())
+
+
+def _wait_ready(run: RunDir, name: str, deadline: float, not_boot: str) -> None:
+    """Seen once in some fifty boots: an emulated guest stops for ever right after its second CPU came up,
+    before it has touched anything. Such a boot is reset, once, and that is said."""
+    console = run.host(name) / "console.log"
+    size, since, reset = -1, time.monotonic(), False
+    while True:
+        try:
+            agent.wait_ready(name, run.host(name) / "agent", min(deadline, time.monotonic() + 5), not_boot)
+            return
+        except agent.Lost:
+            raise
+        except Fault:
+            if time.monotonic() >= deadline:
+                raise
+        now = console.stat().st_size if console.exists() else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        elif not reset and time.monotonic() - since > BOOT_SILENCE_S:
+            reset = True
+            say(f"{name} has said nothing for {BOOT_SILENCE_S} s in the middle of its boot and is reset, once "
+                f"(its last line: {vm.last_line(console)})")
+            with Qmp(run.host(name) / "qmp.sock", name) as connection:
+                connection.command("system_reset")
 
 
 def _report_scripts(failed: list[str]) -> None:
