@@ -23,7 +23,6 @@ class Story:
         self._colour = out.isatty() and not os.environ.get("NO_COLOR")
         self._began = time.monotonic()
         self._step_began = self._began
-        report.unlink(missing_ok=True)  # an earlier "ok" must not outlive a run that is killed
         self.report = {"ok": False, "emulated": True, "seconds": 0.0, "steps": []}
 
     # ---- speaking ----------------------------------------------------------------------------
