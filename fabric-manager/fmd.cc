@@ -66,7 +66,8 @@ int run(const Config& config) {
                                         "each at least",
                                         rack->name, fabric->devices.size(), fabric->hosts.size())});
     if (config.check && config.state != memory_state && !std::filesystem::exists(config.state))
-        return refuse({Code::not_found, fmt::format("there is no state file {} to check", config.state)});
+        return refuse(
+            {Code::not_found, fmt::format("there is no state file {} to check", config.state)});
     const auto store = open_store(config.state);
     if (!store) return refuse(store.error());
     Engine engine(Manager(*fabric, config.limits), **store, *rack->backend, Loop::now, pause);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How soon the next window may open, so that sampling costs no more CPU than allowed. Pure: time comes
-// in. Windows are paid for after the fact, and the next one waits until the debt is gone. What is
-// granted (the first windows of a range, from which it is learnt) is not charged to the budget, but
-// even then no moment costs more than `most` of a CPU.
+// How soon the next window may open, so that sampling costs no more CPU than allowed. Pure: time
+// comes in. Windows are paid for after the fact, and the next one waits until the debt is gone.
+// What is granted (the first windows of a range, from which it is learnt) is not charged to the
+// budget, but even then no moment costs more than `most` of a CPU.
 #pragma once
 
 #include <algorithm>
@@ -25,9 +25,7 @@ class Budget {
     void grant(double cpu_seconds) { account_s_ += cpu_seconds; }
 
     // Until both accounts are out of debt.
-    double wait_s() const {
-        return std::max({-account_s_ / share_, -moment_s_ / most_, 0.0});
-    }
+    double wait_s() const { return std::max({-account_s_ / share_, -moment_s_ / most_, 0.0}); }
 
     static constexpr double most = 0.5;
 

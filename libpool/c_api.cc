@@ -2,7 +2,6 @@
 // The C face: checks arguments, turns Results into (negative errno, sentence), and owns the thread
 // of a tiering. No exception leaves it: what the standard library throws is lack of memory.
 #include <pool/pool.h>
-
 #include <time.h>
 
 #include <algorithm>
@@ -102,11 +101,13 @@ Result<void> check_moving_works(Kernel& kernel) {
                 errno_text(-node).c_str());
 }
 
-// The wished gain, else the measured one, else (no room, another CPU) what CXL memory typically costs.
+// The wished gain, else the measured one, else (no room, another CPU) what CXL memory typically
+// costs.
 double gain_of(double wished_ns, const EngineConfig& config) {
     constexpr double typical_ns = 150;
     if (wished_ns > 0) return wished_ns;
-    return measure_gain_ns(config.near_nodes.front(), config.far_nodes.front()).value_or(typical_ns);
+    return measure_gain_ns(config.near_nodes.front(), config.far_nodes.front())
+        .value_or(typical_ns);
 }
 
 // Counts are the whole interface: node sums, sorted by errno.
@@ -131,8 +132,7 @@ int run_evacuation(pid_t pid, const Site& site, const int* to_nodes, size_t to_c
                 return progress(context, done, total) == 0;
             };
         }
-        auto result =
-            evacuate(*kernel, mover, pid, site, {to_nodes, to_nodes + to_count}, forward);
+        auto result = evacuate(*kernel, mover, pid, site, {to_nodes, to_nodes + to_count}, forward);
         if (!result) return report(result);
         bool stopped = result->stopped;
         *out = new pool_moved{std::move(*result)};
@@ -221,12 +221,18 @@ uint64_t pool_topology_node_value(const pool_topology* topology, int node, pool_
     const Node* found = topology->value.find(node);
     if (!found) return 0;
     switch (value) {
-        case POOL_NODE_TOTAL_BYTES: return found->total_bytes;
-        case POOL_NODE_FREE_BYTES: return found->free_bytes;
-        case POOL_NODE_RECLAIMABLE_BYTES: return found->reclaimable_bytes;
-        case POOL_NODE_WATERMARK_BYTES: return found->watermark_bytes;
-        case POOL_NODE_CPUS: return found->cpus;
-        case POOL_NODE_DISTANCE: return found->distance;
+        case POOL_NODE_TOTAL_BYTES:
+            return found->total_bytes;
+        case POOL_NODE_FREE_BYTES:
+            return found->free_bytes;
+        case POOL_NODE_RECLAIMABLE_BYTES:
+            return found->reclaimable_bytes;
+        case POOL_NODE_WATERMARK_BYTES:
+            return found->watermark_bytes;
+        case POOL_NODE_CPUS:
+            return found->cpus;
+        case POOL_NODE_DISTANCE:
+            return found->distance;
     }
     return 0;
 }
@@ -292,14 +298,30 @@ int pool_options_set(pool_options* options, pool_option option, uint64_t value) 
     }
     EngineConfig& config = options->config;
     switch (option) {
-        case POOL_OPTION_NEAR_LIMIT_BYTES: config.near_limit_bytes = value; break;
-        case POOL_OPTION_CPU_BUDGET_PPM: config.cpu_share = double(value) * 1e-6; break;
-        case POOL_OPTION_MOVER: options->mover = static_cast<pool_mover_kind>(value); break;
-        case POOL_OPTION_MOVE_LIMIT_BYTES_PER_S: config.move_limit_bytes_per_s = value; break;
-        case POOL_OPTION_GAIN_NS: options->gain_ns = double(value); break;
-        case POOL_OPTION_STAY_MS: config.stay_s = double(value) * 1e-3; break;
-        case POOL_OPTION_DECIDE_MS: config.decide_s = double(value) * 1e-3; break;
-        case POOL_OPTION_SEED: config.seed = value; break;
+        case POOL_OPTION_NEAR_LIMIT_BYTES:
+            config.near_limit_bytes = value;
+            break;
+        case POOL_OPTION_CPU_BUDGET_PPM:
+            config.cpu_share = double(value) * 1e-6;
+            break;
+        case POOL_OPTION_MOVER:
+            options->mover = static_cast<pool_mover_kind>(value);
+            break;
+        case POOL_OPTION_MOVE_LIMIT_BYTES_PER_S:
+            config.move_limit_bytes_per_s = value;
+            break;
+        case POOL_OPTION_GAIN_NS:
+            options->gain_ns = double(value);
+            break;
+        case POOL_OPTION_STAY_MS:
+            config.stay_s = double(value) * 1e-3;
+            break;
+        case POOL_OPTION_DECIDE_MS:
+            config.decide_s = double(value) * 1e-3;
+            break;
+        case POOL_OPTION_SEED:
+            config.seed = value;
+            break;
     }
     return 0;
 }
@@ -375,7 +397,8 @@ int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes) {
 
 int pool_tiering_remove(pool_tiering* tiering, void* base) {
     if (!tiering) return refuse("tiering must not be NULL");
-    return guarded([&] { return report(tiering->engine->remove(reinterpret_cast<uint64_t>(base))); });
+    return guarded(
+        [&] { return report(tiering->engine->remove(reinterpret_cast<uint64_t>(base))); });
 }
 
 uint64_t pool_tiering_stat(const pool_tiering* tiering, pool_stat stat) {

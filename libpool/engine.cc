@@ -11,9 +11,9 @@ namespace libpool {
 
 namespace {
 
-constexpr size_t refresh_pages = 512;       // asked about per decision, in turn
-constexpr double carry_out_limit_s = 1.0;   // older decisions than this are not worth carrying out
-constexpr double idle_wait_s = 0.1;         // nothing is tracked
+constexpr size_t refresh_pages = 512;        // asked about per decision, in turn
+constexpr double carry_out_limit_s = 1.0;    // older decisions than this are not worth carrying out
+constexpr double idle_wait_s = 0.1;          // nothing is tracked
 constexpr int learning_windows = 16;         // of a new range: beyond the CPU budget,
 constexpr double learning_cpu_s = 3;         // but no more than this
 constexpr uint64_t trial_pages = 64;         // the first move: to learn what moving costs here
@@ -27,8 +27,8 @@ bool contains(const std::vector<int>& nodes, int node) {
 
 // Full batches, but where a page takes milliseconds: there the overhead of a call is nothing.
 uint64_t batch_pages(double move_ns) {
-    return static_cast<uint64_t>(std::clamp(batch_limit_ns / move_ns, double(trial_pages),
-                                            double(move_batch)));
+    return static_cast<uint64_t>(
+        std::clamp(batch_limit_ns / move_ns, double(trial_pages), double(move_batch)));
 }
 
 double mib(uint64_t pages) { return double(pages) * page_bytes / (1 << 20); }
@@ -37,8 +37,14 @@ double mib(uint64_t pages) { return double(pages) * page_bytes / (1 << 20); }
 
 Engine::Engine(Sampler& sampler, Mover& mover, Kernel& kernel, Clock& clock, EngineConfig config,
                std::ostream* record)
-    : sampler_(sampler), mover_(mover), kernel_(kernel), clock_(clock), config_(std::move(config)),
-      record_(record), budget_(config_.cpu_share), ladder_(config_.seed) {
+    : sampler_(sampler),
+      mover_(mover),
+      kernel_(kernel),
+      clock_(clock),
+      config_(std::move(config)),
+      record_(record),
+      budget_(config_.cpu_share),
+      ladder_(config_.seed) {
     if (record_) write_header(*record_);
     boundary_rate_ = move_ns_ / (config_.gain_ns * config_.stay_s);
     set(Stat::gain_ns, static_cast<uint64_t>(config_.gain_ns));
@@ -79,12 +85,12 @@ Result<void> Engine::remove(uint64_t start) {
     for (size_t i = 0; i < tracked_.size(); ++i) {
         if (tracked_[i]->range.start != start) continue;
         sampler_.remove(tracked_[i]->range);
-        set(Stat::tracked_bytes,
-            stat(Stat::tracked_bytes) - tracked_[i]->range.pages * page_bytes);
+        set(Stat::tracked_bytes, stat(Stat::tracked_bytes) - tracked_[i]->range.pages * page_bytes);
         tracked_.erase(tracked_.begin() + static_cast<ptrdiff_t>(i));
         return {};
     }
-    return fail(ENOENT, "no tracked range starts at 0x%llx", static_cast<unsigned long long>(start));
+    return fail(ENOENT, "no tracked range starts at 0x%llx",
+                static_cast<unsigned long long>(start));
 }
 
 void Engine::run() {
@@ -106,7 +112,8 @@ void Engine::sample_and_decide() {
             empty = tracked_.empty();
             if (!empty) arm_all();
         }
-        if (!clock_.wait(empty ? idle_wait_s : ladder_.next_s(boundary_rate_, affordable_s_))) return;
+        if (!clock_.wait(empty ? idle_wait_s : ladder_.next_s(boundary_rate_, affordable_s_)))
+            return;
         if (!empty) {
             std::lock_guard guard(lock_);
             scan_all();
@@ -206,7 +213,8 @@ void Engine::ask(Tracked& tracked, const std::vector<size_t>& pages) {
     addresses.reserve(pages.size());
     for (size_t page : pages) addresses.push_back(tracked.range.start + page * page_bytes);
     std::vector<int> nodes = where(kernel_, 0, addresses);
-    for (size_t i = 0; i < pages.size(); ++i) tracked.nodes[pages[i]] = nodes[i] < 0 ? -1 : nodes[i];
+    for (size_t i = 0; i < pages.size(); ++i)
+        tracked.nodes[pages[i]] = nodes[i] < 0 ? -1 : nodes[i];
 }
 
 void Engine::decide() {
@@ -253,8 +261,8 @@ void Engine::decide() {
     set(Stat::far_pages, far);
 }
 
-// A cost that was measured at a bad moment must not keep all pages where they are for ever: unused, it
-// fades, and from half of it on it is a guess again, to be tried on a few pages.
+// A cost that was measured at a bad moment must not keep all pages where they are for ever: unused,
+// it fades, and from half of it on it is a guess again, to be tried on a few pages.
 void Engine::age_move_cost(const Plan& plan, double seconds) {
     if (!plan.promote.empty() || !move_cost_known_) return;
     move_ns_ *= std::exp2(-seconds / cost_half_life_s);
@@ -273,9 +281,8 @@ void Engine::carry_out(const Plan& plan, const std::vector<PageRef>& refs) {
     while (demote != plan.demote.end() || promote != plan.promote.end()) {
         if (clock_.now_s() - start_s > carry_out_limit_s) break;
         if (config_.move_limit_bytes_per_s > 0 && move_credit_bytes_ < page_bytes) break;
-        uint64_t room = near_pages < limit ? std::min(limit - near_pages,
-                                                      room_pages(config_.near_nodes))
-                                           : 0;
+        uint64_t room =
+            near_pages < limit ? std::min(limit - near_pages, room_pages(config_.near_nodes)) : 0;
         // Before the first move the plan rests on a guess of its cost: try a few, then decide anew.
         uint64_t batch = move_cost_known_ ? batch_pages(move_ns_) : trial_pages;
         uint64_t wanted = std::min<uint64_t>(left(promote, plan.promote), batch);
@@ -364,8 +371,7 @@ uint64_t Engine::near_count() const {
 void Engine::drop(size_t index, const Error& why) {
     trouble(why.sentence + "; no longer tracked");
     sampler_.remove(tracked_[index]->range);
-    set(Stat::tracked_bytes,
-        stat(Stat::tracked_bytes) - tracked_[index]->range.pages * page_bytes);
+    set(Stat::tracked_bytes, stat(Stat::tracked_bytes) - tracked_[index]->range.pages * page_bytes);
     tracked_.erase(tracked_.begin() + static_cast<ptrdiff_t>(index));
 }
 

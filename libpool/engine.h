@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ties it together: windows of the sampler feed heat, the policy decides, the mover moves. It owns no
-// thread and no clock of its own: run() is what the library's thread runs, and what the tests run in
-// simulated time.
+// Ties it together: windows of the sampler feed heat, the policy decides, the mover moves. It owns
+// no thread and no clock of its own: run() is what the library's thread runs, and what the tests
+// run in simulated time.
 //
 // Threads: run() on one thread; add, remove, stat, failure and status on any. One lock guards the
 // tracked ranges; it is held while arming, scanning, deciding and moving (at most a second and one
@@ -88,7 +88,10 @@ class Engine {
   private:
     struct Tracked {
         Tracked(const Range& its_range, int its_id)
-            : range(its_range), id(its_id), heat(range.pages), nodes(range.pages, -1),
+            : range(its_range),
+              id(its_id),
+              heat(range.pages),
+              nodes(range.pages, -1),
               rested(range.pages, 255) {}
         Range range;
         int id;  // never used again, so that a window can tell a range from its successor
@@ -143,9 +146,10 @@ class Engine {
     Budget budget_;
     Ladder ladder_;
     double boundary_rate_ = 0;
-    double window_s_ = 0;       // length of the last one
-    double fixed_cost_s_ = 0;   // of arming, scanning and deciding, lately
-    double fault_share_ = 0;    // CPU that faults take within a short window, as a share of its length
+    double window_s_ = 0;      // length of the last one
+    double fixed_cost_s_ = 0;  // of arming, scanning and deciding, lately
+    double fault_share_ =
+        0;  // CPU that faults take within a short window, as a share of its length
     double affordable_s_ = 0.004;
     double move_ns_ = 2000;  // per page: a guess, then as measured lately
     double measured_move_ns_ = 0;

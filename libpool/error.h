@@ -18,7 +18,8 @@ struct Error {
 template <typename T>
 using Result = std::expected<T, Error>;
 
-// printf into a string. Not std::format: g++ 12 has none, and the library links nothing but libnuma.
+// printf into a string. Not std::format: g++ 12 has none, and the library links nothing but
+// libnuma.
 [[gnu::format(printf, 1, 2)]] std::string text(const char* format, ...);
 
 // An Error to return: fail(EINVAL, "size 0 …").

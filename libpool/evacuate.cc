@@ -86,8 +86,10 @@ Result<void> keep_physical(int pagemap, pid_t pid, Span present, const Site& sit
             uint64_t frame = entries[i] & frame_mask;
             if (!(entries[i] & present_bit)) continue;
             if (frame == 0) {
-                return fail(EPERM, "the kernel hides page frame numbers of process %d: this needs "
-                            "CAP_SYS_ADMIN", pid);
+                return fail(EPERM,
+                            "the kernel hides page frame numbers of process %d: this needs "
+                            "CAP_SYS_ADMIN",
+                            pid);
             }
             uint64_t physical = frame * page_bytes;
             if (physical >= site.physical_start &&
@@ -100,8 +102,7 @@ Result<void> keep_physical(int pagemap, pid_t pid, Span present, const Site& sit
     return {};
 }
 
-void keep_on_node(Kernel& kernel, pid_t pid, Span present, int node,
-                  std::vector<uint64_t>& pages) {
+void keep_on_node(Kernel& kernel, pid_t pid, Span present, int node, std::vector<uint64_t>& pages) {
     std::vector<uint64_t> some;
     for (uint64_t at = present.start; at < present.end; at += page_bytes) {
         some.push_back(at);
@@ -173,7 +174,7 @@ Result<Evacuation> evacuate(Kernel& kernel, Mover& mover, pid_t pid, const Site&
         }
         size_t count = std::min<uint64_t>({left.size(), move_batch, room});
         MoveReport report = mover.move(pid, left.first(count), target);
-        uint64_t vanished = 0;  // nothing is left there to move:
+        uint64_t vanished = 0;                // nothing is left there to move:
         for (int reason : {ENOENT, ESRCH}) {  // the page was freed meanwhile, the process has ended
             auto gone = report.reasons.find(reason);
             if (gone == report.reasons.end()) continue;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Empties a node, or a physical range, of the pages of one process: for agents that must give memory
-// back. One pass: pages that arrive meanwhile are not chased, the caller decides whether to go on.
+// Empties a node, or a physical range, of the pages of one process: for agents that must give
+// memory back. One pass: pages that arrive meanwhile are not chased, the caller decides whether to
+// go on.
 #pragma once
 
 #include <sys/types.h>
@@ -16,8 +17,8 @@ namespace libpool {
 
 // What is to be emptied: a node, or bytes of physical memory.
 struct Site {
-    int node = -1;                 // used when it is >= 0
-    uint64_t physical_start = 0;   // bytes
+    int node = -1;                // used when it is >= 0
+    uint64_t physical_start = 0;  // bytes
     uint64_t physical_bytes = 0;
 };
 

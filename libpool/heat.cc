@@ -20,9 +20,9 @@ constexpr int state_count = mean_count * static_cast<int>(spreads.size());
 constexpr int point_count = 32;  // where a belief is looked at
 constexpr double point_step = 0.5;
 
-constexpr double forget = 0.01;    // share of the belief that returns to the prior per window
+constexpr double forget = 0.01;     // share of the belief that returns to the prior per window
 constexpr double prior_step = 0.8;  // cold pages are many: each point is less likely by this
-constexpr double tail = 1.645;     // standard deviations that leave out 5 %
+constexpr double tail = 1.645;      // standard deviations that leave out 5 %
 
 using Points = std::array<float, point_count>;
 
@@ -90,7 +90,8 @@ Next successor(const Points& belief, const Points& likelihood) {
     double variance = std::max(double(second / sum) - mean_point * mean_point, 0.0);
     double mean_level = std::clamp(mean_point * point_step / mean_step, 0.0, mean_count - 1.001);
     double spread = std::sqrt(variance) * point_step;
-    double spread_level = std::clamp(std::log2(std::max(spread, spreads[0]) / spreads[0]), 0.0, 2.999);
+    double spread_level =
+        std::clamp(std::log2(std::max(spread, spreads[0]) / spreads[0]), 0.0, 2.999);
     Next next;
     next.state = uint8_t(int(mean_level) * 4 + int(spread_level));
     next.mean_up = uint16_t((mean_level - std::floor(mean_level)) * 65535);
@@ -109,7 +110,8 @@ uint64_t step(uint64_t& random) {
 }  // namespace
 
 Heat::Heat(size_t pages, uint64_t seed)
-    : beliefs_(pages, tables().unknown), windows_(pages, 0),
+    : beliefs_(pages, tables().unknown),
+      windows_(pages, 0),
       random_(seed * 0x9e3779b97f4a7c15ull | 1) {}
 
 void Heat::observe(double seconds, std::span<const Seen> seen) {

@@ -3,15 +3,15 @@
 //
 // A window of length W over a page with touch rate r shows "touched" with probability 1 - exp(-rW).
 // One W saturates (all that is hotter than 1/W looks alike), so windows of many lengths are mixed,
-// and each page has a belief about log2 of its rate: a normal distribution, cut to 1/16 … 3400 touches
-// per second. A window updates it by Bayes' rule; before that a small share of the belief goes back to
-// the prior, since pages change their mind.
+// and each page has a belief about log2 of its rate: a normal distribution, cut to 1/16 … 3400
+// touches per second. A window updates it by Bayes' rule; before that a small share of the belief
+// goes back to the prior, since pages change their mind.
 //
-// One byte a page: 64 means, a quarter octave apart, times 4 spreads. There are so few beliefs that a
-// window computes each one's two successors once and every page is a table look-up. What falls between
-// two beliefs is rounded at random, so that many small steps add up. Rejected: counters per window
-// length (a page that turns hot must first outlive its old windows), and 16 floats a page (exact, and
-// ten times slower than taking the sample).
+// One byte a page: 64 means, a quarter octave apart, times 4 spreads. There are so few beliefs that
+// a window computes each one's two successors once and every page is a table look-up. What falls
+// between two beliefs is rounded at random, so that many small steps add up. Rejected: counters per
+// window length (a page that turns hot must first outlive its old windows), and 16 floats a page
+// (exact, and ten times slower than taking the sample).
 #pragma once
 
 #include <cstdint>

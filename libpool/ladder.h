@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lengths of the sampling windows, in turn. Three of four are as long as the last decision asks
-// for (1 / boundary rate), but no longer than they stay affordable: a longer window costs the program
-// a fault for every page it touches, a shorter one wastes the fixed cost of arming and scanning. The
-// fourth walks through six lengths, so that no rate goes unseen. Each is randomised by a quarter, so
-// that no program can be in step with it. Pure but for its seed.
+// for (1 / boundary rate), but no longer than they stay affordable: a longer window costs the
+// program a fault for every page it touches, a shorter one wastes the fixed cost of arming and
+// scanning. The fourth walks through six lengths, so that no rate goes unseen. Each is randomised
+// by a quarter, so that no program can be in step with it. Pure but for its seed.
 #pragma once
 
 #include <algorithm>

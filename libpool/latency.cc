@@ -29,8 +29,8 @@ constexpr double least_ns = 10;
 class Chain {
   public:
     explicit Chain(int node) {
-        void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                            -1, 0);
+        void* memory =
+            mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) return;
         base_ = static_cast<char*>(memory);
         madvise(base_, bytes, MADV_NOHUGEPAGE);

@@ -9,7 +9,7 @@ namespace libpool {
 namespace {
 
 struct Sorted {
-    std::vector<uint32_t> near;      // coldest first, all of them
+    std::vector<uint32_t> near;       // coldest first, all of them
     std::vector<uint32_t> newcomers;  // hottest first, admissible ones
 };
 
@@ -61,7 +61,8 @@ Plan decide(std::span<const PageView> pages, const Situation& situation) {
 
     Plan plan;
     uint64_t near_count = sorted.near.size();
-    uint64_t capacity = std::min(situation.near_limit_pages, near_count + situation.near_room_pages);
+    uint64_t capacity =
+        std::min(situation.near_limit_pages, near_count + situation.near_room_pages);
     plan.boundary_rate = std::max(admission, marginal_rate(pages, capacity));
     uint64_t far_room = situation.far_room_pages;
     size_t victim = 0;  // next of sorted.near
@@ -74,8 +75,7 @@ Plan decide(std::span<const PageView> pages, const Situation& situation) {
     }
     if (near_count > situation.near_limit_pages) return plan;
 
-    uint64_t room =
-        std::min(situation.near_limit_pages - near_count, situation.near_room_pages);
+    uint64_t room = std::min(situation.near_limit_pages - near_count, situation.near_room_pages);
     for (uint32_t newcomer : sorted.newcomers) {
         if (room > 0) {
             plan.promote.push_back(newcomer);

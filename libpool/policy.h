@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which pages should move where. Pure: a function of what is known now, so that a recorded trace can
-// be replayed with another policy. Time is money here: a near page saves gain_ns per touch, a move
-// costs move_ns, and a page is expected to stay as it is for stay_s.
+// Which pages should move where. Pure: a function of what is known now, so that a recorded trace
+// can be replayed with another policy. Time is money here: a near page saves gain_ns per touch, a
+// move costs move_ns, and a page is expected to stay as it is for stay_s.
 //
 //  1. Over the limit: the coldest near pages leave, until the limit holds.
 //  2. Admission: a far page may come when even the lower bound of its rate pays for its move.
@@ -27,8 +27,8 @@ enum class Place : uint8_t {
 
 struct PageView {
     Place place = Place::unknown;
-    uint8_t windows = 0;       // in which it was seen
-    uint8_t rested = 255;      // windows since it was last moved, or since a move of it failed
+    uint8_t windows = 0;   // in which it was seen
+    uint8_t rested = 255;  // windows since it was last moved, or since a move of it failed
     Rate rate;
 };
 

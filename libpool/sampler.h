@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who touched which page: arm, wait, scan. Real (sampler_rwp), replayed (recording), and simulated in
-// the tests. Not thread-safe; the engine calls from one thread at a time.
+// Who touched which page: arm, wait, scan. Real (sampler_rwp), replayed (recording), and simulated
+// in the tests. Not thread-safe; the engine calls from one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ class Sampler {
     virtual std::string describe() const = 0;
 };
 
-// userfaultfd read-write protection of this process (kernel >= 7.3). The error says what is missing.
+// userfaultfd read-write protection of this process (kernel >= 7.3). The error says what is
+// missing.
 Result<std::unique_ptr<Sampler>> make_rwp_sampler();
 
 // Is it usable, at this moment, by this process? Leaves nothing behind.

@@ -47,8 +47,8 @@ double now_s(clockid_t clock) {
 // A userfaultfd with exactly these features; an unsupported bit gives EINVAL and spoils the
 // descriptor, which is why each question gets one of its own.
 Result<Descriptor> open_uffd(uint64_t features) {
-    Descriptor fd(static_cast<int>(
-        syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY)));
+    Descriptor fd(
+        static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY)));
     if (fd.get() < 0) {
         int code = errno;
         const char* hint = code == EPERM    ? " (a seccomp profile of the container may refuse it)"
@@ -85,10 +85,10 @@ Result<void> register_range(int uffd, const Range& range) {
     arg.mode = UFFDIO_REGISTER_MODE_RWP;
     if (ioctl(uffd, UFFDIO_REGISTER, &arg) == 0) return {};
     int code = errno;
-    const char* hint =
-        code == EBUSY    ? " (another userfaultfd has it)"
-        : code == EINVAL ? " (it must be mapped, readable, and not of a kind userfaultfd refuses)"
-                         : "";
+    const char* hint = code == EBUSY ? " (another userfaultfd has it)"
+                       : code == EINVAL
+                           ? " (it must be mapped, readable, and not of a kind userfaultfd refuses)"
+                           : "";
     return fail(code, "tracking %llu pages at 0x%llx: %s%s",
                 static_cast<unsigned long long>(range.pages),
                 static_cast<unsigned long long>(range.start), errno_text(code).c_str(), hint);
@@ -169,7 +169,8 @@ class RwpSampler final : public Sampler {
         constexpr uint64_t pages = 256;
         void* memory = mmap(nullptr, pages * page_bytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) return fail(errno, "mmap of 1 MiB: %s", errno_text(errno).c_str());
+        if (memory == MAP_FAILED)
+            return fail(errno, "mmap of 1 MiB: %s", errno_text(errno).c_str());
         madvise(memory, pages * page_bytes, MADV_NOHUGEPAGE);
         Range range{reinterpret_cast<uint64_t>(memory), pages};
         auto result = try_out(range);

@@ -144,18 +144,17 @@ void use_cpuless_tiers(Topology& topology, const std::vector<KernelTier>& kernel
         for (Node& node : topology.nodes) node.tier = 0;
         topology.source = TierSource::single;
         topology.tier_names = {"near"};
-        topology.reason =
-            topology.nodes.size() == 1
-                ? text("there is one node with memory (node %d): nothing to tier",
-                       topology.nodes.front().id)
-                : text("%s and every one of the %zu has CPUs: nothing to tier", kernel_says,
-                       topology.nodes.size());
+        topology.reason = topology.nodes.size() == 1
+                              ? text("there is one node with memory (node %d): nothing to tier",
+                                     topology.nodes.front().id)
+                              : text("%s and every one of the %zu has CPUs: nothing to tier",
+                                     kernel_says, topology.nodes.size());
         return;
     }
     topology.source = TierSource::cpuless;
     topology.tier_names = {"near", "far"};
-    topology.reason = text("%s, so nodes without a CPU (%s) are taken as far", kernel_says,
-                           far_nodes.c_str());
+    topology.reason =
+        text("%s, so nodes without a CPU (%s) are taken as far", kernel_says, far_nodes.c_str());
 }
 
 }  // namespace
@@ -211,7 +210,8 @@ Result<std::vector<Node>> read_nodes(const std::string& root) {
     std::string folder = root + "/sys/devices/system/node";
     auto online = read_list(folder + "/online");
     if (!online) {
-        return fail(ENOENT, "no NUMA nodes below %s: is sysfs mounted, and does the kernel have NUMA?",
+        return fail(ENOENT,
+                    "no NUMA nodes below %s: is sysfs mounted, and does the kernel have NUMA?",
                     folder.c_str());
     }
     auto marks = read_watermarks(root).value_or(std::map<int, uint64_t>());

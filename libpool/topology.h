@@ -46,9 +46,9 @@ Result<std::vector<int>> parse_list(const std::string& list);
 // root "" = this machine.
 Result<Topology> read_topology(const std::string& root);
 
-// Its nodes alone, all in tier 0. For who reads while memory is taken offline: kernel 7.3 deadlocks when a
-// memory tier's nodelist is read just as the last memory of its last node goes offline (the reader waits
-// for the lock that memtier_hotplug_callback() holds while it waits for the reader).
+// Its nodes alone, all in tier 0. For who reads while memory is taken offline: kernel 7.3 deadlocks
+// when a memory tier's nodelist is read just as the last memory of its last node goes offline (the
+// reader waits for the lock that memtier_hotplug_callback() holds while it waits for the reader).
 Result<std::vector<Node>> read_nodes(const std::string& root);
 
 // Live MemFree of a node. ENOENT when the node is not there.

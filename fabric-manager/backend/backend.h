@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lower half: what carries out commands and tells what it sees. Implementations: sim (a model of
-// devices and hosts, with faults) and qmp (QEMU guests that share pool files).
+// The lower half: what carries out commands and tells what it sees. Implementations: sim (a model
+// of devices and hosts, with faults) and qmp (QEMU guests that share pool files).
 #pragma once
 
 #include <functional>
@@ -14,20 +14,21 @@
 
 namespace cxlpool {
 
-// Where a backend delivers completions and observations (HostUp, HostDied, HostUnreachable, and, from sim
-// only, HostReport). Called on the thread that owns the manager, never from inside start_command().
+// Where a backend delivers completions and observations (HostUp, HostDied, HostUnreachable, and,
+// from sim only, HostReport). Called on the thread that owns the manager, never from inside
+// start_command().
 using Sink = std::function<void(Input)>;
 
 class Backend {
   public:
     virtual ~Backend() = default;
 
-    // Opens what there is to open (locks pool files, connects) and fills in what only it can know: the
-    // identity of each device. Once, before anything else.
+    // Opens what there is to open (locks pool files, connects) and fills in what only it can know:
+    // the identity of each device. Once, before anything else.
     virtual Result<Fabric> open() = 0;
 
-    // Tells of the host's latest instance by the journal, not known to be dead: its HostDied comes as soon as
-    // it is dead, at once when it is so already. Between open() and run().
+    // Tells of the host's latest instance by the journal, not known to be dead: its HostDied comes
+    // as soon as it is dead, at once when it is so already. Between open() and run().
     virtual void expect(const HostName& host, const std::string& instance) = 0;
 
     // Begins to observe; from now on the sink is called.

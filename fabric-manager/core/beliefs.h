@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the manager believes beside the journal: what devices answered, what hosts reported, what is under
-// way. Nothing of it is durable; after a restart all of it is unknown until asked again.
+// What the manager believes beside the journal: what devices answered, what hosts reported, what is
+// under way. Nothing of it is durable; after a restart all of it is unknown until asked again.
 #pragma once
 
 #include <map>
@@ -34,7 +34,7 @@ struct Backoff {
 // "Has anybody else got any of this?", asked of the devices before an offer and before a scrub.
 struct Clearance {
     std::map<HostName, Presence> answers;  // the worst presence over the ranges
-    std::map<HostName, OpId> asking;  // a later answer of an earlier question does not count
+    std::map<HostName, OpId> asking;       // a later answer of an earlier question does not count
     Millis asked_at = 0;
     Backoff backoff;
     std::string blocked_by;  // a sentence, or empty
@@ -50,15 +50,15 @@ enum class Doing {
 // One grant on one device of one host, as the device says.
 struct LegBelief {
     std::vector<Presence> presence;  // one a range of Grant::ranges_on(device); empty = all unknown
-    bool recheck = false;            // the host reported a change: ask again though the answer is known
+    bool recheck = false;  // the host reported a change: ask again though the answer is known
     Doing doing = Doing::nothing;
-    OpId awaited;  // of what it is doing: answers of earlier commands do not count
+    OpId awaited;          // of what it is doing: answers of earlier commands do not count
     bool offered = false;  // the device took an offer that the host is not known to have answered
     Backoff ask, act;
     int refusals = 0;
-    std::string trouble;               // what the last failed command said
-    std::uint64_t report_floor = 0;    // only reports counted after this are newer than the offer
-    std::uint64_t return_floor = 0;    // the same for the last release request (maybe_unread())
+    std::string trouble;             // what the last failed command said
+    std::uint64_t report_floor = 0;  // only reports counted after this are newer than the offer
+    std::uint64_t return_floor = 0;  // the same for the last release request (maybe_unread())
     Clearance clearance;
 
     bool all(Presence what) const;
@@ -69,9 +69,9 @@ struct HostBelief {
     bool heard = false;  // the backend has said anything about it in this life of fmd
     bool reachable = false;
     std::string unreachable_why;
-    Silence silence = Silence::no_answer;  // while not reachable
+    Silence silence = Silence::no_answer;      // while not reachable
     std::optional<std::string> next_instance;  // seen, but the last one is not known to be dead yet
-    std::set<std::string> died;                // instances known to be dead, the journal not yet told
+    std::set<std::string> died;  // instances known to be dead, the journal not yet told
     std::optional<HostReport> report;
     Millis report_at = 0;
     std::uint64_t reports = 0;  // counted
@@ -79,7 +79,8 @@ struct HostBelief {
     bool said_silent = false;
     bool fencing = false;
     Backoff fence;
-    // What one machine's mere word may still cost: journal records of bytes taken for dirty, and warnings.
+    // What one machine's mere word may still cost: journal records of bytes taken for dirty, and
+    // warnings.
     int soils_left = 64, warnings_left = 256;
 };
 
@@ -128,9 +129,9 @@ struct Manager::Impl {
     std::map<OpId, InFlight> in_flight;
     std::vector<DoctorJob> doctors;
     std::map<GrantId, std::vector<TimedRecord>> marks;  // undurable dates for timelines
-    std::map<GrantId, Millis> waiting_since;            // offer or release asked, on the monotone clock
-    std::vector<std::pair<Seq, GrantId>> undurable;     // created, journal not yet synced
-    std::map<GrantName, GrantView> gone;                // the latest gone grant of each name, capped
+    std::map<GrantId, Millis> waiting_since;  // offer or release asked, on the monotone clock
+    std::vector<std::pair<Seq, GrantId>> undurable;  // created, journal not yet synced
+    std::map<GrantName, GrantView> gone;             // the latest gone grant of each name, capped
     std::map<HostName, Desired> desired;
     std::set<std::string> said;  // warnings already given (one each)
     std::uint64_t last_op = 0;

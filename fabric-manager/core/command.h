@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the manager asks the lower half to do, and what it hears from it. Every command is idempotent:
-// doing it twice, or finding it done, is the same as doing it once. Questions are commands too.
-// Commands of one host take effect in the order they were started; their completions may be late,
-// repeated or lost. A scrub is local work: its completion always comes while the process lives, so it is
-// never started a second time beside itself (a late erase would destroy the next owner's bytes).
+// What the manager asks the lower half to do, and what it hears from it. Every command is
+// idempotent: doing it twice, or finding it done, is the same as doing it once. Questions are
+// commands too. Commands of one host take effect in the order they were started; their completions
+// may be late, repeated or lost. A scrub is local work: its completion always comes while the
+// process lives, so it is never started a second time beside itself (a late erase would destroy the
+// next owner's bytes).
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,11 @@
 
 namespace cxlpool {
 
-// ---- commands ------------------------------------------------------------------------------------
+// ---- commands
+// ------------------------------------------------------------------------------------
 
-// Offer a group of extents to a host: Initiate Dynamic Capacity Add, prescriptive. One group, `More`
-// on all but the last. Done = the device took the whole group into the host's event log.
+// Offer a group of extents to a host: Initiate Dynamic Capacity Add, prescriptive. One group,
+// `More` on all but the last. Done = the device took the whole group into the host's event log.
 struct AddCapacity {
     HostName host;
     DeviceName device;
@@ -61,7 +63,8 @@ struct Command {
     CommandBody body;
 };
 
-// ---- completions -----------------------------------------------------------------------------------
+// ---- completions
+// -----------------------------------------------------------------------------------
 
 // What a host may do with a range, by the device's own word.
 enum class Presence {
@@ -85,14 +88,16 @@ struct Completion {
     Result<Answer> result;
 };
 
-// ---- observations ------------------------------------------------------------------------------------
+// ---- observations
+// ------------------------------------------------------------------------------------
 
 struct HostUp {
     HostName host;
     std::string instance;
 };
 
-// That instance is dead for good: seen by pidfd or the like, never guessed from a closed connection.
+// That instance is dead for good: seen by pidfd or the like, never guessed from a closed
+// connection.
 struct HostDied {
     HostName host;
     std::string instance;
@@ -101,8 +106,8 @@ struct HostDied {
 // The backend cannot talk to the host's machine now. Says nothing about what the host can reach.
 enum class Silence {
     no_answer,       // somebody may be there
-    nobody_listens,  // no process is at its address: proves nothing about a machine seen before, but one
-                     // that was never seen is taken as not running
+    nobody_listens,  // no process is at its address: proves nothing about a machine seen before,
+                     // but one that was never seen is taken as not running
 };
 
 struct HostUnreachable {
@@ -111,8 +116,8 @@ struct HostUnreachable {
     Silence silence = Silence::no_answer;
 };
 
-// The host's machine was reset: what its agent said of this boot holds no more. May be missed (fmd was not
-// connected); the first report of the next boot says the same, later.
+// The host's machine was reset: what its agent said of this boot holds no more. May be missed (fmd
+// was not connected); the first report of the next boot says the same, later.
 struct HostReset {
     HostName host;
 };
@@ -121,7 +126,8 @@ struct HostReset {
 struct ReportedExtent {
     std::uint64_t serial = 0;
     Range range;
-    std::string state;  // driver's word: pending accepted plugging plugged unplugging releasing stuck
+    std::string
+        state;  // driver's word: pending accepted plugging plugged unplugging releasing stuck
     std::optional<Use> use;
     std::optional<int> node;
     std::string dax;
@@ -158,8 +164,8 @@ struct ReportedNode {
 struct HostReport {
     HostName host;  // from the socket it came by, never from the message
     std::string boot;
-    std::string driver;        // instance of the driver; empty when none
-    std::uint64_t seq = 0;     // rises within a boot
+    std::string driver;     // instance of the driver; empty when none
+    std::uint64_t seq = 0;  // rises within a boot
     Bytes memory_block = 0;
     std::string driver_state;  // "ready", "none", "other:<driver>", "broken"
     std::string driver_error;

@@ -68,7 +68,8 @@ Result<Enum> find_value(const Names<Enum, N>& names, std::string_view text, std:
         if (name == text) return value;
         known += (known.empty() ? "" : ", ") + std::string(name);
     }
-    return fail(Code::invalid, fmt::format("\"{}\" is not a {}: it is one of {}", text, what, known));
+    return fail(Code::invalid,
+                fmt::format("\"{}\" is not a {}: it is one of {}", text, what, known));
 }
 
 std::string join(const std::vector<Range>& ranges) {
@@ -100,23 +101,23 @@ std::string leg_text(std::string_view what, GrantId id, const HostName& host,
 }
 
 std::string describe(const Answer& answer) {
-    return std::visit(
-        Overload{[](std::monostate) -> std::string { return "ok"; },
-                 [](const std::vector<Presence>& all) {
-                     std::string text;
-                     for (const Presence p : all)
-                         text += (text.empty() ? "" : " ") + std::string(name_of(p));
-                     return text;
-                 },
-                 [](const ScrubReceipt& receipt) {
-                     return fmt::format("read back {}", describe_size(receipt.bytes_read));
-                 }},
-        answer);
+    return std::visit(Overload{[](std::monostate) -> std::string { return "ok"; },
+                               [](const std::vector<Presence>& all) {
+                                   std::string text;
+                                   for (const Presence p : all)
+                                       text += (text.empty() ? "" : " ") + std::string(name_of(p));
+                                   return text;
+                               },
+                               [](const ScrubReceipt& receipt) {
+                                   return fmt::format("read back {}",
+                                                      describe_size(receipt.bytes_read));
+                               }},
+                      answer);
 }
 
 std::string describe_report(const HostReport& report) {
-    std::string text = fmt::format("report {} boot {} seq {} driver {}", report.host.text, report.boot,
-                                   report.seq, report.driver_state);
+    std::string text = fmt::format("report {} boot {} seq {} driver {}", report.host.text,
+                                   report.boot, report.seq, report.driver_state);
     for (const ReportedDevice& device : report.devices)
         for (const ReportedExtent& extent : device.extents) {
             text += fmt::format(" {:#x}{} {}", device.serial, describe(extent.range), extent.state);
@@ -154,8 +155,12 @@ std::string describe(const Record& record) {
                 return fmt::format("device-adopted {} serial {:#x} {} block {} {}", r.device.text,
                                    r.serial, short_size(r.size), short_size(r.block), r.identity);
             },
-            [](const HostSeen& r) { return fmt::format("host-seen {} {}", r.host.text, r.instance); },
-            [](const HostDead& r) { return fmt::format("host-dead {} {}", r.host.text, r.instance); },
+            [](const HostSeen& r) {
+                return fmt::format("host-seen {} {}", r.host.text, r.instance);
+            },
+            [](const HostDead& r) {
+                return fmt::format("host-dead {} {}", r.host.text, r.instance);
+            },
             [](const FenceStarted& r) {
                 return fmt::format("fence-started {} {}", r.host.text, r.instance);
             },
@@ -163,9 +168,7 @@ std::string describe(const Record& record) {
                 return fmt::format("grant-created #{} {} {} {} {}", r.id.value, r.name.text,
                                    join(r.hosts), name_of(r.use), join(r.extents));
             },
-            [](const OfferStarted& r) {
-                return leg_text("offer-started", r.id, r.host, r.device);
-            },
+            [](const OfferStarted& r) { return leg_text("offer-started", r.id, r.host, r.device); },
             [](const OfferTaken& r) { return leg_text("offer-taken", r.id, r.host, r.device); },
             [](const OfferAccepted& r) {
                 return leg_text("offer-accepted", r.id, r.host, r.device);
@@ -180,7 +183,9 @@ std::string describe(const Record& record) {
                 return fmt::format("grant-failed #{}: {}", r.id.value, r.reason);
             },
             [](const GrantGone& r) { return fmt::format("grant-gone #{}", r.id.value); },
-            [](const ScrubStarted& r) { return fmt::format("scrub-started {}", describe(r.extent)); },
+            [](const ScrubStarted& r) {
+                return fmt::format("scrub-started {}", describe(r.extent));
+            },
             [](const ScrubDone& r) {
                 return fmt::format("scrub-done {} read back {}", describe(r.extent),
                                    describe_size(r.bytes_read));
@@ -197,11 +202,12 @@ std::string describe(const Command& command) {
         return fmt::format("{} {} {} {}", what, c.host.text, c.device.text, join(ranges));
     };
     const std::string body = std::visit(
-        Overload{[&](const AddCapacity& c) { return at("add", c, c.extents); },
-                 [&](const ReleaseCapacity& c) { return at("release", c, c.extents); },
-                 [&](const AskPresence& c) { return at("ask", c, c.ranges); },
-                 [](const Scrub& c) { return "scrub " + describe(c.extent); },
-                 [](const Fence& c) { return fmt::format("fence {} {}", c.host.text, c.instance); }},
+        Overload{
+            [&](const AddCapacity& c) { return at("add", c, c.extents); },
+            [&](const ReleaseCapacity& c) { return at("release", c, c.extents); },
+            [&](const AskPresence& c) { return at("ask", c, c.ranges); },
+            [](const Scrub& c) { return "scrub " + describe(c.extent); },
+            [](const Fence& c) { return fmt::format("fence {} {}", c.host.text, c.instance); }},
         command.body);
     return fmt::format("op {} {}", command.op.value, body);
 }
@@ -209,7 +215,8 @@ std::string describe(const Command& command) {
 std::string describe(const Reply& reply) {
     std::string body;
     if (!reply.result)
-        body = fmt::format("{}: {}", name_of(reply.result.error().code), reply.result.error().message);
+        body =
+            fmt::format("{}: {}", name_of(reply.result.error().code), reply.result.error().message);
     else
         body = std::visit(
             Overload{[](const GrantView& v) {
@@ -227,9 +234,10 @@ std::string describe(const Reply& reply) {
                      [](const DoctorView& v) {
                          std::string rows;
                          for (const DoctorRow& r : v.rows)
-                             rows += fmt::format("; {} {} {} | {} | {} | {} | {}{}", describe(r.extent),
-                                                 r.grant, r.host, r.journal, r.device, r.driver, r.node,
-                                                 r.ok ? "" : " ! " + r.note);
+                             rows +=
+                                 fmt::format("; {} {} {} | {} | {} | {} | {}{}", describe(r.extent),
+                                             r.grant, r.host, r.journal, r.device, r.driver, r.node,
+                                             r.ok ? "" : " ! " + r.note);
                          return fmt::format("doctor {}{}", v.ok ? "ok" : "differs", rows);
                      }},
             *reply.result);
@@ -238,41 +246,40 @@ std::string describe(const Reply& reply) {
 
 std::string describe(const Input& input) {
     return std::visit(
-        Overload{[](const Submit& s) -> std::string {
-                     return std::visit(
-                         Overload{[&](const CreateGrant& c) {
-                                      return fmt::format("submit {} create {} {} {} {}",
-                                                         s.ticket.value, c.name ? c.name->text : "-",
-                                                         join(c.hosts), short_size(c.size),
-                                                         name_of(c.use));
-                                  },
-                                  [&](const ReleaseGrant& r) {
-                                      return fmt::format("submit {} release {}", s.ticket.value,
-                                                         r.name.text);
-                                  },
-                                  [&](const FenceHost& f) {
-                                      return fmt::format("submit {} fence {}", s.ticket.value,
-                                                         f.host.text);
-                                  },
-                                  [&](const DoctorScan&) {
-                                      return fmt::format("submit {} doctor", s.ticket.value);
-                                  }},
-                         s.intent);
-                 },
-                 [](const Completion& c) {
-                     return fmt::format("complete op {} {}", c.op.value,
-                                        c.result ? describe(*c.result)
-                                                 : "failed: " + c.result.error().message);
-                 },
-                 [](const HostUp& h) { return fmt::format("up {} {}", h.host.text, h.instance); },
-                 [](const HostDied& h) { return fmt::format("died {} {}", h.host.text, h.instance); },
-                 [](const HostUnreachable& h) {
-                     return fmt::format("unreachable {}: {}", h.host.text, h.why);
-                 },
-                 [](const HostReset& h) { return fmt::format("reset {}", h.host.text); },
-                 [](const HostReport& r) { return describe_report(r); },
-                 [](const Tick&) -> std::string { return "tick"; },
-                 [](const Durable& d) { return fmt::format("durable {}", d.seq.value); }},
+        Overload{
+            [](const Submit& s) -> std::string {
+                return std::visit(
+                    Overload{
+                        [&](const CreateGrant& c) {
+                            return fmt::format("submit {} create {} {} {} {}", s.ticket.value,
+                                               c.name ? c.name->text : "-", join(c.hosts),
+                                               short_size(c.size), name_of(c.use));
+                        },
+                        [&](const ReleaseGrant& r) {
+                            return fmt::format("submit {} release {}", s.ticket.value, r.name.text);
+                        },
+                        [&](const FenceHost& f) {
+                            return fmt::format("submit {} fence {}", s.ticket.value, f.host.text);
+                        },
+                        [&](const DoctorScan&) {
+                            return fmt::format("submit {} doctor", s.ticket.value);
+                        }},
+                    s.intent);
+            },
+            [](const Completion& c) {
+                return fmt::format(
+                    "complete op {} {}", c.op.value,
+                    c.result ? describe(*c.result) : "failed: " + c.result.error().message);
+            },
+            [](const HostUp& h) { return fmt::format("up {} {}", h.host.text, h.instance); },
+            [](const HostDied& h) { return fmt::format("died {} {}", h.host.text, h.instance); },
+            [](const HostUnreachable& h) {
+                return fmt::format("unreachable {}: {}", h.host.text, h.why);
+            },
+            [](const HostReset& h) { return fmt::format("reset {}", h.host.text); },
+            [](const HostReport& r) { return describe_report(r); },
+            [](const Tick&) -> std::string { return "tick"; },
+            [](const Durable& d) { return fmt::format("durable {}", d.seq.value); }},
         input);
 }
 
@@ -284,7 +291,8 @@ std::string describe(const Output& output) {
     for (const Record& record : output.records) line("record", describe(record));
     for (const Command& command : output.commands) line("command", describe(command));
     for (const Reply& reply : output.replies) line("reply", describe(reply));
-    for (const Event& event : output.events) line("event", fmt::format("{}: {}", event.kind, event.text));
+    for (const Event& event : output.events)
+        line("event", fmt::format("{}: {}", event.kind, event.text));
     return text;
 }
 
@@ -295,61 +303,63 @@ std::string sentence(const Record& record, const Pool& pool) {
                                           : found->second.name.text;
     };
     return std::visit(
-        Overload{
-            [](const DeviceAdopted& r) {
-                return fmt::format("{} ({}) was taken into the pool; all of it will be scrubbed",
-                                   r.device.text, describe_size(r.size));
-            },
-            [](const HostSeen& r) {
-                return fmt::format("the machine of {} was seen ({})", r.host.text, r.instance);
-            },
-            [](const HostDead& r) {
-                return fmt::format("the machine of {} ended ({})", r.host.text, r.instance);
-            },
-            [](const FenceStarted& r) {
-                return fmt::format("{} is to be fenced ({})", r.host.text, r.instance);
-            },
-            [](const GrantCreated& r) {
-                return fmt::format("{} was created for {}: {} as {}", r.name.text, join(r.hosts),
-                                   join(r.extents), name_of(r.use));
-            },
-            [&](const OfferStarted& r) {
-                return fmt::format("{}: the offer to {} on {} starts", grant(r.id), r.host.text,
-                                   r.device.text);
-            },
-            [&](const OfferTaken& r) {
-                return fmt::format("{}: {} has the offer to {}", grant(r.id), r.device.text,
-                                   r.host.text);
-            },
-            [&](const OfferAccepted& r) {
-                return fmt::format("{}: {} accepted it on {}", grant(r.id), r.host.text,
-                                   r.device.text);
-            },
-            [&](const GrantActive& r) { return fmt::format("{} is active", grant(r.id)); },
-            [&](const GrantReleased& r) {
-                return fmt::format("{} is to be given back", grant(r.id));
-            },
-            [&](const ReturnStarted& r) {
-                return fmt::format("{}: {} is asked to return it on {}", grant(r.id), r.host.text,
-                                   r.device.text);
-            },
-            [&](const Returned& r) {
-                return fmt::format("{}: {} can no longer reach it on {}", grant(r.id), r.host.text,
-                                   r.device.text);
-            },
-            [&](const GrantFailed& r) { return fmt::format("{} failed: {}", grant(r.id), r.reason); },
-            [&](const GrantGone& r) { return fmt::format("{} is gone", grant(r.id)); },
-            [](const ScrubStarted& r) {
-                return fmt::format("the scrub of {} starts", describe(r.extent));
-            },
-            [](const ScrubDone& r) {
-                return fmt::format("{} is scrubbed: {} read back as zeros", describe(r.extent),
-                                   describe_size(r.bytes_read));
-            },
-            [](const ForeignSeen& r) {
-                return fmt::format("{} had {} without a grant: it is no longer clean", r.host.text,
-                                   describe(r.extent));
-            }},
+        Overload{[](const DeviceAdopted& r) {
+                     return fmt::format(
+                         "{} ({}) was taken into the pool; all of it will be scrubbed",
+                         r.device.text, describe_size(r.size));
+                 },
+                 [](const HostSeen& r) {
+                     return fmt::format("the machine of {} was seen ({})", r.host.text, r.instance);
+                 },
+                 [](const HostDead& r) {
+                     return fmt::format("the machine of {} ended ({})", r.host.text, r.instance);
+                 },
+                 [](const FenceStarted& r) {
+                     return fmt::format("{} is to be fenced ({})", r.host.text, r.instance);
+                 },
+                 [](const GrantCreated& r) {
+                     return fmt::format("{} was created for {}: {} as {}", r.name.text,
+                                        join(r.hosts), join(r.extents), name_of(r.use));
+                 },
+                 [&](const OfferStarted& r) {
+                     return fmt::format("{}: the offer to {} on {} starts", grant(r.id),
+                                        r.host.text, r.device.text);
+                 },
+                 [&](const OfferTaken& r) {
+                     return fmt::format("{}: {} has the offer to {}", grant(r.id), r.device.text,
+                                        r.host.text);
+                 },
+                 [&](const OfferAccepted& r) {
+                     return fmt::format("{}: {} accepted it on {}", grant(r.id), r.host.text,
+                                        r.device.text);
+                 },
+                 [&](const GrantActive& r) { return fmt::format("{} is active", grant(r.id)); },
+                 [&](const GrantReleased& r) {
+                     return fmt::format("{} is to be given back", grant(r.id));
+                 },
+                 [&](const ReturnStarted& r) {
+                     return fmt::format("{}: {} is asked to return it on {}", grant(r.id),
+                                        r.host.text, r.device.text);
+                 },
+                 [&](const Returned& r) {
+                     return fmt::format("{}: {} can no longer reach it on {}", grant(r.id),
+                                        r.host.text, r.device.text);
+                 },
+                 [&](const GrantFailed& r) {
+                     return fmt::format("{} failed: {}", grant(r.id), r.reason);
+                 },
+                 [&](const GrantGone& r) { return fmt::format("{} is gone", grant(r.id)); },
+                 [](const ScrubStarted& r) {
+                     return fmt::format("the scrub of {} starts", describe(r.extent));
+                 },
+                 [](const ScrubDone& r) {
+                     return fmt::format("{} is scrubbed: {} read back as zeros", describe(r.extent),
+                                        describe_size(r.bytes_read));
+                 },
+                 [](const ForeignSeen& r) {
+                     return fmt::format("{} had {} without a grant: it is no longer clean",
+                                        r.host.text, describe(r.extent));
+                 }},
         record.body);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The doctor: journal, device, driver and node of every extent side by side, the devices asked anew.
+// The doctor: journal, device, driver and node of every extent side by side, the devices asked
+// anew.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,8 +20,7 @@ void Manager::Impl::start_doctor(Ticket ticket) {
             for (const auto& [id, grant] : pool.grants)
                 for (const Range& range : grant.ranges_on(dev)) ranges.push_back(range);
             AskPresence ask{name, dev, std::move(ranges)};
-            const OpId op =
-                command(ask, {{}, std::nullopt, InFlight::Purpose::doctor, name, 0});
+            const OpId op = command(ask, {{}, std::nullopt, InFlight::Purpose::doctor, name, 0});
             job.waiting.emplace(op, std::move(ask));
         }
     }
@@ -48,13 +48,19 @@ DoctorView Manager::Impl::examine(const DoctorJob& job) const {
         for (const Extent& extent : grant.extents)
             for (const auto& [host, spec] : fabric.hosts) {
                 if (!spec.devices.contains(extent.device)) continue;
-                const bool owner =
-                    std::ranges::find(grant.hosts, host) != grant.hosts.end();
+                const bool owner = std::ranges::find(grant.hosts, host) != grant.hosts.end();
                 const Presence is = presence(host, extent);
                 const ReportedExtent* seen = reported(host, extent);
                 if (!owner && is == Presence::none && !seen) continue;
-                DoctorRow row{extent, grant.name.text, host.text, owner ? std::string(name_of(state)) : "not granted",
-                              std::string(name_of(is)), seen ? seen->state : "-", "-", false, ""};
+                DoctorRow row{extent,
+                              grant.name.text,
+                              host.text,
+                              owner ? std::string(name_of(state)) : "not granted",
+                              std::string(name_of(is)),
+                              seen ? seen->state : "-",
+                              "-",
+                              false,
+                              ""};
                 if (seen && seen->node) row.node = fmt::format("node{}", *seen->node);
                 if (seen && !seen->dax.empty() && seen->use == Use::dax) row.node = seen->dax;
                 if (!owner)
@@ -82,8 +88,14 @@ DoctorView Manager::Impl::examine(const DoctorJob& job) const {
             for (const Range& range : free.ranges()) {
                 const Presence is = presence(host, {dev, range});
                 if (is != Presence::accepted && is != Presence::pending) continue;
-                view.rows.push_back({{dev, range}, "-", host.text, "free",
-                                     std::string(name_of(is)), "-", "-", false,
+                view.rows.push_back({{dev, range},
+                                     "-",
+                                     host.text,
+                                     "free",
+                                     std::string(name_of(is)),
+                                     "-",
+                                     "-",
+                                     false,
                                      "some of this free range is in a host's reach: foreign"});
             }
             if (!hosts.at(host).report) continue;
@@ -92,12 +104,14 @@ DoctorView Manager::Impl::examine(const DoctorJob& job) const {
                 for (const ReportedExtent& seen : reported_device.extents) {
                     const Extent extent{dev, seen.range};
                     const bool known = std::ranges::any_of(pool.grants, [&](const auto& g) {
-                        return std::ranges::find(g.second.extents, extent) != g.second.extents.end();
+                        return std::ranges::find(g.second.extents, extent) !=
+                               g.second.extents.end();
                     });
                     if (!known)
                         view.rows.push_back({extent, "-", host.text, "-", "-", seen.state,
                                              seen.node ? fmt::format("node{}", *seen.node) : "-",
-                                             false, "the driver lists an extent of no grant: foreign"});
+                                             false,
+                                             "the driver lists an extent of no grant: foreign"});
                 }
             }
         }

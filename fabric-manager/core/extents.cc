@@ -51,7 +51,8 @@ bool RangeSet::contains(Range range) const {
 }
 
 bool RangeSet::intersects(Range range) const {
-    return range.length != 0 && std::ranges::any_of(ranges_, [&](const Range& own) { return own.overlaps(range); });
+    return range.length != 0 &&
+           std::ranges::any_of(ranges_, [&](const Range& own) { return own.overlaps(range); });
 }
 
 RangeSet RangeSet::within(Range range) const {
@@ -73,9 +74,7 @@ std::string describe(const Range& range) {
     return fmt::format("[{}-{}]", short_size(range.dpa), short_size(range.end()));
 }
 
-std::string describe(const Extent& extent) {
-    return extent.device.text + describe(extent.range);
-}
+std::string describe(const Extent& extent) { return extent.device.text + describe(extent.range); }
 
 std::string describe(const RangeSet& set) {
     std::string text;

@@ -40,9 +40,9 @@ class RangeSet {
     void add(const RangeSet& other);
     void subtract(const RangeSet& other);
 
-    bool contains(Range range) const;   // every byte of it
-    bool intersects(Range range) const; // at least one byte
-    RangeSet within(Range range) const; // the part inside
+    bool contains(Range range) const;    // every byte of it
+    bool intersects(Range range) const;  // at least one byte
+    RangeSet within(Range range) const;  // the part inside
     Bytes bytes() const;
     bool empty() const { return ranges_.empty(); }
     const std::vector<Range>& ranges() const { return ranges_; }

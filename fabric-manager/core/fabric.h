@@ -35,14 +35,15 @@ struct Fabric {
 // Time limits of DESIGN section 7; named in messages, set in fmd's configuration. A limit ends
 // somebody's wait or raises an alarm; it never ends a claim.
 struct Limits {
-    Millis offer_ms = 30'000;    // an offer not answered for so long is called stuck
-    Millis drain_ms = 300'000;   // a release not finished for so long is called stuck
-    Millis silent_ms = 10'000;   // a host that has not reported for so long is called silent
-    Millis answer_ms = 5'000;    // a command not answered for so long is taken as lost: ask what came of it
-    Millis retry_first_ms = 100; // first back-off of a failed or unanswered command …
-    Millis retry_last_ms = 5'000;  // … doubled each time up to this
+    Millis offer_ms = 30'000;   // an offer not answered for so long is called stuck
+    Millis drain_ms = 300'000;  // a release not finished for so long is called stuck
+    Millis silent_ms = 10'000;  // a host that has not reported for so long is called silent
+    Millis answer_ms =
+        5'000;  // a command not answered for so long is taken as lost: ask what came of it
+    Millis retry_first_ms = 100;    // first back-off of a failed or unanswered command …
+    Millis retry_last_ms = 5'000;   // … doubled each time up to this
     Bytes scrub_chunk = 256 * MiB;  // the largest range of one scrub
-    int offer_tries = 5;           // offers refused or failed in a row before a grant is failed
+    int offer_tries = 5;            // offers refused or failed in a row before a grant is failed
     std::size_t extents_per_group = 8;  // the device's event log holds no more (FACTS section 3)
 };
 

@@ -29,10 +29,11 @@ namespace {
 Result<void> same_device(const DeviceName& name, const DeviceState& journal,
                          const DeviceSpec& spec) {
     const auto differs = [&](std::string_view what, const auto& was, const auto& is) {
-        return fail(Code::conflict,
-                    fmt::format("{}: the journal knows it with {} {}, the fabric file with {}: put the "
-                                "old device back, or begin with an empty --state",
-                                name.text, what, was, is));
+        return fail(
+            Code::conflict,
+            fmt::format("{}: the journal knows it with {} {}, the fabric file with {}: put the "
+                        "old device back, or begin with an empty --state",
+                        name.text, what, was, is));
     };
     if (journal.serial != spec.serial) return differs("serial", journal.serial, spec.serial);
     if (journal.size != spec.size)
@@ -54,10 +55,11 @@ Result<Output> Manager::start(Now now) {
         const auto spec = m.fabric.devices.find(name);
         if (spec == m.fabric.devices.end()) {
             if (!m.pool.granted(name).empty())
-                return fail(Code::conflict,
-                            fmt::format("the journal has grants on {}, which the fabric file does not "
-                                        "name: add it, or begin with an empty --state",
-                                        name.text));
+                return fail(
+                    Code::conflict,
+                    fmt::format("the journal has grants on {}, which the fabric file does not "
+                                "name: add it, or begin with an empty --state",
+                                name.text));
             continue;
         }
         if (auto same = same_device(name, state, spec->second); !same)
@@ -67,20 +69,24 @@ Result<Output> Manager::start(Now now) {
         for (const auto& [key, leg] : grant.legs) {
             const auto host = m.fabric.hosts.find(key.first);
             if (host == m.fabric.hosts.end() || !host->second.devices.contains(key.second))
-                return fail(Code::conflict,
-                            fmt::format("{} holds {} on {}, which the fabric file does not attach to "
-                                        "it: add it, or begin with an empty --state",
-                                        key.first.text, grant.name.text, key.second.text));
+                return fail(
+                    Code::conflict,
+                    fmt::format("{} holds {} on {}, which the fabric file does not attach to "
+                                "it: add it, or begin with an empty --state",
+                                key.first.text, grant.name.text, key.second.text));
         }
-    // The journal does not know who was attached to what, so only a host that is gone from the file is noticed.
+    // The journal does not know who was attached to what, so only a host that is gone from the file
+    // is noticed.
     for (const auto& [name, state] : m.pool.devices)
         for (const auto& [host, held] : state.held)
             if (!held.empty() && m.alive(host) && !m.fabric.hosts.contains(host) &&
                 m.fabric.devices.contains(name))
-                return fail(Code::conflict,
-                            fmt::format("{} may still reach {} of {} and is not in the fabric file any more: "
-                                        "keep it there until its machine has ended or {} is scrubbed",
-                                        host.text, describe_size(held.bytes()), name.text, name.text));
+                return fail(
+                    Code::conflict,
+                    fmt::format(
+                        "{} may still reach {} of {} and is not in the fabric file any more: "
+                        "keep it there until its machine has ended or {} is scrubbed",
+                        host.text, describe_size(held.bytes()), name.text, name.text));
     for (const auto& [name, spec] : m.fabric.devices)
         if (!m.pool.devices.contains(name))
             m.record(DeviceAdopted{name, spec.serial, spec.size, spec.block, spec.identity});
@@ -120,7 +126,8 @@ Output Manager::step(const Input& input, Now now) {
     return std::move(m.out);
 }
 
-// ---- small parts -----------------------------------------------------------------------------------
+// ---- small parts
+// -----------------------------------------------------------------------------------
 
 void Manager::Impl::record(RecordBody body) {
     Record record{Seq{pool.last_seq.value + 1}, now.wall_us, std::move(body)};
@@ -183,7 +190,8 @@ bool Manager::Impl::report_is_fresh(const HostName& name) const {
 }
 
 bool LegBelief::all(Presence what) const {
-    return !presence.empty() && std::ranges::all_of(presence, [&](Presence p) { return p == what; });
+    return !presence.empty() &&
+           std::ranges::all_of(presence, [&](Presence p) { return p == what; });
 }
 
 bool LegBelief::any(Presence what) const {
@@ -191,7 +199,8 @@ bool LegBelief::any(Presence what) const {
     return std::ranges::any_of(presence, [&](Presence p) { return p == what; });
 }
 
-// ---- what the lower half says ----------------------------------------------------------------------
+// ---- what the lower half says
+// ----------------------------------------------------------------------
 
 void Manager::Impl::complete(const Completion& completion) {
     const auto found = in_flight.find(completion.op);
@@ -233,7 +242,8 @@ void Manager::Impl::complete(const Completion& completion) {
                 for (std::size_t i = 0; i < ask->second.ranges.size(); ++i) {
                     Presence presence = Presence::unknown;
                     if (completion.result)
-                        if (const auto* all = std::get_if<std::vector<Presence>>(&*completion.result);
+                        if (const auto* all =
+                                std::get_if<std::vector<Presence>>(&*completion.result);
                             all && all->size() == ask->second.ranges.size())
                             presence = (*all)[i];
                     const Extent asked{ask->second.device, ask->second.ranges[i]};
@@ -256,13 +266,15 @@ void Manager::Impl::host_up(const HostUp& up) {
     ++revision;
     const bool known = alive(up.host) && pool.hosts.at(up.host).instance == up.instance;
     if (alive(up.host) && !known) {
-        // The old machine may still reach its extents: nothing is done with the new one until it is dead.
+        // The old machine may still reach its extents: nothing is done with the new one until it is
+        // dead.
         host.next_instance = up.instance;
         host.reachable = false;
-        warn_once("host", up.host, {},
-                  fmt::format("{} is another machine now ({}), but the last one ({}) is not known to be "
-                              "dead: it is waited for",
-                              up.host.text, up.instance, pool.hosts.at(up.host).instance));
+        warn_once(
+            "host", up.host, {},
+            fmt::format("{} is another machine now ({}), but the last one ({}) is not known to be "
+                        "dead: it is waited for",
+                        up.host.text, up.instance, pool.hosts.at(up.host).instance));
         return;
     }
     if (!known) {
@@ -361,13 +373,11 @@ Result<void> Manager::Impl::judge(const HostReport& report) const {
     const HostBelief& host = found->second;
     if (report.boot.empty()) return fail(Code::invalid, "the report has no boot id");
     if (host.past_boots.contains(report.boot))
-        return fail(Code::conflict,
-                    fmt::format("{}: boot {} has ended; a later one has reported", report.host.text,
-                                report.boot));
+        return fail(Code::conflict, fmt::format("{}: boot {} has ended; a later one has reported",
+                                                report.host.text, report.boot));
     if (host.report && host.report->boot == report.boot && report.seq <= host.report->seq)
-        return fail(Code::conflict,
-                    fmt::format("{}: report {} is not newer than {}", report.host.text, report.seq,
-                                host.report->seq));
+        return fail(Code::conflict, fmt::format("{}: report {} is not newer than {}",
+                                                report.host.text, report.seq, host.report->seq));
     return {};
 }
 
@@ -381,10 +391,10 @@ void Manager::Impl::host_report(const HostReport& report) {
     if (rebooted) {
         boot_ended(host);
         event("host", report.host, {}, fmt::format("{} rebooted", report.host.text));
-    }
-    else if (!host.report)
-        event("host", report.host, {}, fmt::format("{} reports: poold {}, driver {}", report.host.text,
-                                                   report.poold_version, report.driver_state));
+    } else if (!host.report)
+        event("host", report.host, {},
+              fmt::format("{} reports: poold {}, driver {}", report.host.text, report.poold_version,
+                          report.driver_state));
     host.report = report;
     host.report_at = now.mono_ms;
     ++host.reports;
@@ -399,7 +409,8 @@ void Manager::Impl::host_report(const HostReport& report) {
     warn_of_foreign(report);
 }
 
-// What a host says it has though no grant gave it. A host's word costs: it may be a lie, told again and again.
+// What a host says it has though no grant gave it. A host's word costs: it may be a lie, told again
+// and again.
 void Manager::Impl::warn_of_foreign(const HostReport& report) {
     HostBelief& host = hosts.at(report.host);
     int untold = 0;
@@ -420,14 +431,16 @@ void Manager::Impl::warn_of_foreign(const HostReport& report) {
         const auto spec = std::ranges::find_if(
             fabric.devices, [&](const auto& d) { return d.second.serial == dev.serial; });
         if (spec == fabric.devices.end()) {
-            tell(fmt::format("{} reports a device with serial {:#x}, which the fabric file does not name: it "
-                             "is left alone",
-                             report.host.text, dev.serial));
+            tell(fmt::format(
+                "{} reports a device with serial {:#x}, which the fabric file does not name: it "
+                "is left alone",
+                report.host.text, dev.serial));
             continue;
         }
         if (!fabric.hosts.at(report.host).devices.contains(spec->first)) {
-            tell(fmt::format("{} reports {}, which the fabric file does not attach to it: it is left alone",
-                             report.host.text, spec->first.text));
+            tell(fmt::format(
+                "{} reports {}, which the fabric file does not attach to it: it is left alone",
+                report.host.text, spec->first.text));
             continue;
         }
         for (const ReportedExtent& extent : dev.extents) {
@@ -445,7 +458,8 @@ void Manager::Impl::warn_of_foreign(const HostReport& report) {
     }
     if (untold > 0)
         warn_once("foreign", report.host, {},
-                  fmt::format("{} reports more that no grant gave it: not all of it is told", report.host.text));
+                  fmt::format("{} reports more that no grant gave it: not all of it is told",
+                              report.host.text));
 }
 
 // The stages of a new grant that only its host sees: its driver has it, it is plugged.
@@ -470,7 +484,8 @@ void Manager::Impl::date_report(const HostName& host) {
     }
 }
 
-// ---- what users ask --------------------------------------------------------------------------------
+// ---- what users ask
+// --------------------------------------------------------------------------------
 
 void Manager::Impl::submit(const Submit& submit) {
     Plan plan;
@@ -493,8 +508,7 @@ void Manager::Impl::submit(const Submit& submit) {
                     answer(create(intent, dry), intent.mode);
                 if constexpr (std::is_same_v<T, ReleaseGrant>)
                     answer(release(intent, dry), intent.mode);
-                if constexpr (std::is_same_v<T, FenceHost>)
-                    answer(fence(intent, dry), intent.mode);
+                if constexpr (std::is_same_v<T, FenceHost>) answer(fence(intent, dry), intent.mode);
             }
         },
         submit.intent);
@@ -516,10 +530,11 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
             return std::unexpected(good.error());
         if (const Grant* taken = pool.find(*intent.name)) {
             std::string reason, waits;
-            return fail(Code::conflict,
-                        fmt::format("{} exists already ({}, {}): take another name, or release it first",
-                                    taken->name.text, name_of(state_of(*taken, reason, waits)),
-                                    describe_size(taken->size())));
+            return fail(
+                Code::conflict,
+                fmt::format("{} exists already ({}, {}): take another name, or release it first",
+                            taken->name.text, name_of(state_of(*taken, reason, waits)),
+                            describe_size(taken->size())));
         }
     }
     if (intent.hosts.empty()) return fail(Code::invalid, "a grant needs at least one host");
@@ -532,10 +547,11 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
             return fail(Code::invalid, fmt::format("host {} is named twice", host.text));
     }
     if (intent.use == Use::ram && unique.size() > 1)
-        return fail(Code::invalid,
-                    fmt::format("{} hosts cannot share a ram grant, since each kernel would manage the "
-                                "same bytes as its own: use --as dax",
-                                unique.size()));
+        return fail(
+            Code::invalid,
+            fmt::format("{} hosts cannot share a ram grant, since each kernel would manage the "
+                        "same bytes as its own: use --as dax",
+                        unique.size()));
     if (intent.size == 0) return fail(Code::invalid, "a grant of 0 bytes is none: ask for more");
     for (const HostName& host : unique)
         if (std::string why; !ready(host, &why)) return fail(Code::not_ready, why);
@@ -572,16 +588,18 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
     std::string unit_name = "the DC block";
     if (intent.use == Use::ram) {
         const HostReport& report = *hosts.at(intent.hosts.front()).report;
-        // A report is somebody's word: nothing it says may lead to a placement that is not whole DC blocks.
+        // A report is somebody's word: nothing it says may lead to a placement that is not whole DC
+        // blocks.
         if (!std::has_single_bit(report.memory_block) || report.memory_block > TiB)
             return fail(Code::not_ready,
                         fmt::format("{} says that its memory block is {} bytes, which cannot be",
                                     report.host.text, report.memory_block));
         if (report.online_policy != "offline" && report.online_policy != "online_movable")
-            return fail(Code::not_ready,
-                        fmt::format("{}: new memory would be onlined as \"{}\" and could never be taken "
-                                    "back; boot it with memhp_default_state=offline",
-                                    report.host.text, report.online_policy));
+            return fail(
+                Code::not_ready,
+                fmt::format("{}: new memory would be onlined as \"{}\" and could never be taken "
+                            "back; boot it with memhp_default_state=offline",
+                            report.host.text, report.online_policy));
         request.unit = std::max(request.unit, report.memory_block);
         unit_name = "its memory block";
         for (const ReportedDevice& dev : report.devices)
@@ -591,11 +609,12 @@ Result<std::vector<Extent>> Manager::Impl::judge_create(const CreateGrant& inten
                 const Bytes offset =
                     (request.unit - (dev.hpa - dev.region_base) % request.unit) % request.unit;
                 if (offset % device(name).block != 0)
-                    return fail(Code::not_ready,
-                                fmt::format("{} says that {} begins at HPA {:#x}, which is not on a DC "
-                                            "block of {}",
-                                            report.host.text, name.text, dev.hpa,
-                                            describe_size(device(name).block)));
+                    return fail(
+                        Code::not_ready,
+                        fmt::format("{} says that {} begins at HPA {:#x}, which is not on a DC "
+                                    "block of {}",
+                                    report.host.text, name.text, dev.hpa,
+                                    describe_size(device(name).block)));
                 request.offset[name] = offset;
             }
     }
@@ -627,14 +646,14 @@ Result<GrantView> Manager::Impl::create(const CreateGrant& intent, Plan* plan) {
     if (plan) {
         plan->grant = name;
         plan->extents = *extents;
-        plan->steps.push_back(fmt::format("journal {} for {}", name.text, describe_size(intent.size)));
+        plan->steps.push_back(
+            fmt::format("journal {} for {}", name.text, describe_size(intent.size)));
         for (const Extent& extent : *extents)
             if (!pool.devices.at(extent.device).clean.contains(extent.range))
                 plan->steps.push_back(fmt::format("scrub {}", describe(extent)));
         for (const HostName& host : sorted)
             for (const Extent& extent : *extents)
-                plan->steps.push_back(
-                    fmt::format("offer {} to {}", describe(extent), host.text));
+                plan->steps.push_back(fmt::format("offer {} to {}", describe(extent), host.text));
         for (const HostName& host : sorted)
             plan->steps.push_back(intent.use == Use::ram
                                       ? fmt::format("{} onlines it as movable memory", host.text)
@@ -651,8 +670,7 @@ Result<GrantView> Manager::Impl::create(const CreateGrant& intent, Plan* plan) {
 
 Result<GrantView> Manager::Impl::release(const ReleaseGrant& intent, Plan* plan) {
     const Grant* grant = pool.find(intent.name);
-    if (!grant)
-        return fail(Code::not_found, fmt::format("no grant is named {}", intent.name.text));
+    if (!grant) return fail(Code::not_found, fmt::format("no grant is named {}", intent.name.text));
     if (grant->released)
         return fail(Code::conflict, fmt::format("{} is being released already", grant->name.text));
     if (plan) {
@@ -662,8 +680,9 @@ Result<GrantView> Manager::Impl::release(const ReleaseGrant& intent, Plan* plan)
             if (leg.phase == LegPhase::idle) continue;
             plan->steps.push_back(fmt::format("{} empties and unplugs its part of {}",
                                               key.first.text, key.second.text));
-            plan->steps.push_back(fmt::format("{} takes it back from {} and is asked whether it is gone",
-                                              key.second.text, key.first.text));
+            plan->steps.push_back(
+                fmt::format("{} takes it back from {} and is asked whether it is gone",
+                            key.second.text, key.first.text));
         }
         for (const Extent& extent : grant->extents)
             plan->steps.push_back(fmt::format("scrub {}", describe(extent)));
@@ -680,14 +699,16 @@ Result<HostView> Manager::Impl::fence(const FenceHost& intent, Plan* plan) {
         return fail(Code::not_found, fmt::format("no host is named {}: there is {}",
                                                  intent.host.text, known_names(fabric.hosts)));
     if (!alive(intent.host))
-        return fail(Code::conflict, fmt::format("the machine of {} is not running: there is nothing to "
-                                                "fence",
-                                                intent.host.text));
+        return fail(Code::conflict,
+                    fmt::format("the machine of {} is not running: there is nothing to "
+                                "fence",
+                                intent.host.text));
     const HostRecord& host = pool.hosts.at(intent.host);
     if (plan) {
-        plan->steps.push_back(fmt::format("end the machine of {} ({}), and with it all its access to "
-                                          "pooled memory",
-                                          intent.host.text, host.instance));
+        plan->steps.push_back(
+            fmt::format("end the machine of {} ({}), and with it all its access to "
+                        "pooled memory",
+                        intent.host.text, host.instance));
         for (const auto& [id, grant] : pool.grants)
             for (const auto& [key, leg] : grant.legs)
                 if (key.first == intent.host && leg.phase != LegPhase::idle)
@@ -700,7 +721,8 @@ Result<HostView> Manager::Impl::fence(const FenceHost& intent, Plan* plan) {
     return view_host(intent.host);
 }
 
-// ---- the public face ---------------------------------------------------------------------------------
+// ---- the public face
+// ---------------------------------------------------------------------------------
 
 Result<void> Manager::judge(const HostReport& report) const { return impl_->judge(report); }
 const Pool& Manager::pool() const { return impl_->pool; }

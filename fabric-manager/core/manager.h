@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The manager: the whole decision-making of fmd as a state machine that does no IO, has no clock, no
-// thread, no randomness. One thread owns it. step(input, now) → Output. The caller must
+// The manager: the whole decision-making of fmd as a state machine that does no IO, has no clock,
+// no thread, no randomness. One thread owns it. step(input, now) → Output. The caller must
 //   1. make the records durable, in order;
 //   2. only then start the commands, send the replies and publish the events of the same Output
 //      (and of later ones: an Output waits for all records before it);
@@ -27,7 +27,8 @@
 
 namespace cxlpool {
 
-// A submitted intent. Its reply comes with the Output of the same step or (DoctorScan) of a later one.
+// A submitted intent. Its reply comes with the Output of the same step or (DoctorScan) of a later
+// one.
 struct Submit {
     Ticket ticket;
     Intent intent;
@@ -35,14 +36,14 @@ struct Submit {
 
 struct Tick {};
 
-// Every record up to and including `seq` is durable. Decides nothing; dates the journal in timelines.
+// Every record up to and including `seq` is durable. Decides nothing; dates the journal in
+// timelines.
 struct Durable {
     Seq seq;
 };
 
-using Input =
-    std::variant<Submit, Completion, HostUp, HostDied, HostUnreachable, HostReset, HostReport, Tick,
-                 Durable>;
+using Input = std::variant<Submit, Completion, HostUp, HostDied, HostUnreachable, HostReset,
+                           HostReport, Tick, Durable>;
 
 // mono_ms only rises within one life of fmd and decides time-outs; wall_us is written into records.
 struct Now {
@@ -58,10 +59,10 @@ struct Reply {
 // Something that happened and is not a record: a warning, a host that came or went silent.
 struct Event {
     std::int64_t time_us = 0;
-    std::string kind;  // "warning", "host", "foreign"
-    std::string host;  // or empty
-    std::string grant; // or empty
-    std::string text;  // one sentence
+    std::string kind;   // "warning", "host", "foreign"
+    std::string host;   // or empty
+    std::string grant;  // or empty
+    std::string text;   // one sentence
 };
 
 struct Output {
@@ -81,14 +82,14 @@ class Manager {
     // Before start() only. Refuses a record that contradicts what came before it.
     Result<void> replay(const Record& record);
 
-    // Checks the fabric against the journal (a device of another size, serial or identity: refused) and
-    // adopts what is new.
+    // Checks the fabric against the journal (a device of another size, serial or identity: refused)
+    // and adopts what is new.
     Result<Output> start(Now now);
 
     Output step(const Input& input, Now now);
 
-    // Whether a report is of the current boot and newer than the last one (else 409 with the sentence).
-    // step() ignores a report that this refuses.
+    // Whether a report is of the current boot and newer than the last one (else 409 with the
+    // sentence). step() ignores a report that this refuses.
     Result<void> judge(const HostReport& report) const;
 
     // The desired list of one host (contract of the host protocol): what it must have plugged or
@@ -101,7 +102,8 @@ class Manager {
     std::vector<HostView> host_views() const;
     Result<HostView> host_view(const HostName& name) const;
     std::vector<GrantView> grant_views() const;
-    Result<GrantView> grant_view(const GrantName& name) const;  // also the latest gone one of that name
+    Result<GrantView> grant_view(
+        const GrantName& name) const;  // also the latest gone one of that name
     // Bumped by every step that changed anything a view shows: what long-polls watch.
     std::uint64_t revision() const;
 

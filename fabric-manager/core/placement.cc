@@ -16,8 +16,8 @@ struct Gap {
     bool clean = false;
 };
 
-// DPA alignment of one device for this request: pieces start where dpa % unit == offset, and are both
-// whole DC blocks and whole units.
+// DPA alignment of one device for this request: pieces start where dpa % unit == offset, and are
+// both whole DC blocks and whole units.
 std::optional<Range> aligned(Range gap, Bytes unit, Bytes offset) {
     const Bytes misplaced = (gap.dpa % unit + unit - offset % unit) % unit;
     const Bytes skip = misplaced == 0 ? 0 : unit - misplaced;
@@ -47,7 +47,8 @@ std::vector<Gap> gaps_of(const Pool& pool, const PlaceRequest& request, bool cle
     return gaps;
 }
 
-// ram takes the low end of a gap and dax the high end: each use grows from its own side of the device.
+// ram takes the low end of a gap and dax the high end: each use grows from its own side of the
+// device.
 Range cut(const Gap& gap, Bytes size, Use use) {
     return use == Use::ram ? Range{gap.range.dpa, size} : Range{gap.range.end() - size, size};
 }
@@ -66,7 +67,8 @@ std::optional<Extent> best_fit(const std::vector<Gap>& gaps, Bytes size, Use use
     return Extent{best->device, cut(*best, size, use)};
 }
 
-// The fewest pieces: largest gaps first, and the last piece by best fit so that large gaps stay whole.
+// The fewest pieces: largest gaps first, and the last piece by best fit so that large gaps stay
+// whole.
 std::optional<std::vector<Extent>> pieces(std::vector<Gap> gaps, const PlaceRequest& request) {
     std::ranges::stable_sort(gaps, std::ranges::greater{},
                              [](const Gap& gap) { return gap.range.length; });
@@ -74,9 +76,8 @@ std::optional<std::vector<Extent>> pieces(std::vector<Gap> gaps, const PlaceRequ
     std::map<DeviceName, std::size_t> count;
     Bytes left = request.size;
     while (left > 0) {
-        std::erase_if(gaps, [&](const Gap& gap) {
-            return count[gap.device] >= request.most_extents;
-        });
+        std::erase_if(gaps,
+                      [&](const Gap& gap) { return count[gap.device] >= request.most_extents; });
         if (gaps.empty()) return std::nullopt;
         if (const auto last = best_fit(gaps, left, request.use)) {
             extents.push_back(*last);
@@ -103,8 +104,8 @@ std::string where_free(const Pool& pool, const PlaceRequest& request,
             largest = std::max(largest, gap.range.length);
         }
         const Bytes free = pool.free(device).bytes();
-        text += fmt::format("{}{} on {}", text.empty() ? "" : ", ", describe_size(usable),
-                            device.text);
+        text +=
+            fmt::format("{}{} on {}", text.empty() ? "" : ", ", describe_size(usable), device.text);
         const auto foreign = request.avoid.find(device);
         if (foreign != request.avoid.end() && !foreign->second.empty())
             text += fmt::format(" ({} more is in a host's reach without a grant)",

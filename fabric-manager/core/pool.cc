@@ -51,7 +51,8 @@ class Applier {
     Result<void> operator()(const DeviceAdopted& r) {
         if (pool_.devices.contains(r.device)) return broken("the device is adopted already");
         if (r.block == 0 || r.size == 0 || r.size % r.block != 0 || r.identity.empty())
-            return broken("its size is not a positive multiple of its block, or it has no identity");
+            return broken(
+                "its size is not a positive multiple of its block, or it has no identity");
         pool_.devices[r.device] = {r.serial, r.size, r.block, r.identity, {}, {}};
         for (const auto& [name, host] : pool_.hosts)
             if (!host.instance.empty() && !host.dead) hold_all_dirty(name);
@@ -62,7 +63,8 @@ class Applier {
         if (r.instance.empty()) return broken("the instance has no name");
         if (alive(r.host)) return broken("its last instance is not dead");
         pool_.hosts[r.host] = {r.instance, false, false};
-        // It may have been given extents before we knew of it: whatever is dirty may be in its reach.
+        // It may have been given extents before we knew of it: whatever is dirty may be in its
+        // reach.
         hold_all_dirty(r.host);
         return {};
     }
@@ -109,8 +111,8 @@ class Applier {
                 return broken(describe(extent) + " belongs to another grant");
             taken.add(range);
         }
-        Grant grant{r.id, r.name, r.hosts, r.use, r.extents, {}, false, false, "",
-                    record_.time_us, {}};
+        Grant grant{r.id,  r.name, r.hosts, r.use,           r.extents, {},
+                    false, false,  "",      record_.time_us, {}};
         for (const HostName& host : r.hosts)
             for (const Extent& extent : r.extents) grant.legs[{host, extent.device}] = {};
         note(grant, "created");
@@ -125,7 +127,8 @@ class Applier {
         Grant& grant = *leg->grant;
         DeviceState& device = pool_.devices.at(r.device);
         if (!alive(r.host)) return broken("the host is dead");
-        if (grant.released || !grant.failure.empty()) return broken("the grant is being given back");
+        if (grant.released || !grant.failure.empty())
+            return broken("the grant is being given back");
         if (leg->leg->phase != LegPhase::idle) return broken("it is offered already");
         const bool shared = std::ranges::any_of(grant.legs, [&](const auto& other) {
             return other.first.second == r.device && other.second.phase != LegPhase::idle;
@@ -303,7 +306,8 @@ class Applier {
         }
     }
 
-    // A named limit on what one grant remembers: a host that flaps for years must not fill the memory.
+    // A named limit on what one grant remembers: a host that flaps for years must not fill the
+    // memory.
     static constexpr std::size_t most_notes = 64;
     void note(Grant& grant, std::string what) {
         if (grant.timeline.size() >= most_notes)
@@ -319,8 +323,9 @@ class Applier {
 
 Result<void> apply(Pool& pool, const Record& record) {
     if (record.seq.value != pool.last_seq.value + 1)
-        return fail(Code::storage, fmt::format("journal record {} follows record {}: one is missing",
-                                               record.seq.value, pool.last_seq.value));
+        return fail(Code::storage,
+                    fmt::format("journal record {} follows record {}: one is missing",
+                                record.seq.value, pool.last_seq.value));
     if (auto done = std::visit(Applier(pool, record), record.body); !done) return done;
     pool.last_seq = record.seq;
     return {};

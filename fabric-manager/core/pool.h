@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pool: devices + grants, the desired state. It is exactly what the journal says: made by apply()
-// from records and by nothing else. What devices and hosts say now is not here (manager.cc keeps it).
+// The pool: devices + grants, the desired state. It is exactly what the journal says: made by
+// apply() from records and by nothing else. What devices and hosts say now is not here (manager.cc
+// keeps it).
 #pragma once
 
 #include <map>
@@ -23,8 +24,8 @@ struct DeviceState {
     std::string identity;
     // Scrubbed since anyone could last reach it. Everything else is dirty.
     RangeSet clean;
-    // What each host may have been able to reach since it was last scrubbed: whoever is named here is
-    // asked about before a scrub, as is every host that can be reached.
+    // What each host may have been able to reach since it was last scrubbed: whoever is named here
+    // is asked about before a scrub, as is every host that can be reached.
     std::map<HostName, RangeSet> held;
     friend bool operator==(const DeviceState&, const DeviceState&) = default;
 };
@@ -38,9 +39,9 @@ struct HostRecord {
 
 // How far a grant has come on one device of one host, by the journal.
 enum class LegPhase {
-    idle,      // never offered to this instance of the host, or returned
-    offering,  // the device is being told, or was told
-    returning, // the device is being told to take it back
+    idle,       // never offered to this instance of the host, or returned
+    offering,   // the device is being told, or was told
+    returning,  // the device is being told to take it back
 };
 
 struct Leg {
@@ -66,7 +67,7 @@ struct Grant {
     std::map<LegKey, Leg> legs;  // one for each host × device of extents
     bool released = false;       // the operator gave it back
     bool was_active = false;
-    std::string failure;         // empty, or why it failed
+    std::string failure;  // empty, or why it failed
     std::int64_t created_us = 0;
     std::vector<TimedRecord> timeline;
 
@@ -84,13 +85,13 @@ struct Pool {
 
     const Grant* find(const GrantName& name) const;
     RangeSet granted(const DeviceName& device) const;
-    RangeSet free(const DeviceName& device) const;   // not granted
+    RangeSet free(const DeviceName& device) const;  // not granted
     friend bool operator==(const Pool&, const Pool&) = default;
 };
 
-// Checks the record against the state, then changes it; an error changes nothing. Invariants checked
-// here, in release builds too: no byte in two grants; only clean bytes are ever offered; a scrub only
-// of bytes that no grant offers; a grant goes only when all its bytes are clean.
+// Checks the record against the state, then changes it; an error changes nothing. Invariants
+// checked here, in release builds too: no byte in two grants; only clean bytes are ever offered; a
+// scrub only of bytes that no grant offers; a grant goes only when all its bytes are clean.
 Result<void> apply(Pool& pool, const Record& record);
 
 }  // namespace cxlpool

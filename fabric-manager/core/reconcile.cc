@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Desired against believed: the one place that decides what is done next. It looks at the whole state
-// (level, not edge), so that it does not matter which input came, or came twice, or did not come.
+// Desired against believed: the one place that decides what is done next. It looks at the whole
+// state (level, not edge), so that it does not matter which input came, or came twice, or did not
+// come.
 //
 //   leg of a grant (one host × one device), by the journal and by the device's own word:
 //     idle      ── clean, cleared, host ready ──▶ offering (OfferStarted) ─▶ add
@@ -39,8 +40,8 @@ void Manager::Impl::expire_commands() {
         if (op.purpose != InFlight::Purpose::scrub && now.mono_ms - op.started > limits.answer_ms)
             lost.push_back(id);
     for (const OpId id : lost)
-        complete({id, fail(Code::timeout,
-                           fmt::format("no answer for {} s", limits.answer_ms / 1000))});
+        complete(
+            {id, fail(Code::timeout, fmt::format("no answer for {} s", limits.answer_ms / 1000))});
 }
 
 void Manager::Impl::drive_hosts() {
@@ -48,8 +49,9 @@ void Manager::Impl::drive_hosts() {
         if (host.report && alive(name)) {
             const bool silent = !report_is_fresh(name);
             if (silent && !host.said_silent)
-                event("host", name, {}, fmt::format("{} is silent: poold has not reported for {} s",
-                                                    name.text, limits.silent_ms / 1000));
+                event("host", name, {},
+                      fmt::format("{} is silent: poold has not reported for {} s", name.text,
+                                  limits.silent_ms / 1000));
             if (!silent && host.said_silent)
                 event("host", name, {}, fmt::format("{} reports again", name.text));
             host.said_silent = silent;
@@ -78,8 +80,8 @@ void Manager::Impl::drive_grant(const Grant& grant) {
         GrantView last = view(grant);
         last.state = GrantState::gone;
         last.waits_for.clear();
-        last.timeline.push_back({"gone", now.wall_us,
-                                 static_cast<double>(now.wall_us - grant.created_us) / 1000});
+        last.timeline.push_back(
+            {"gone", now.wall_us, static_cast<double>(now.wall_us - grant.created_us) / 1000});
         constexpr std::size_t most_gone = 256;
         if (gone.size() >= most_gone)
             gone.erase(std::ranges::min_element(
@@ -96,7 +98,8 @@ void Manager::Impl::drive_grant(const Grant& grant) {
             drive_offer(grant, key);
             continue;
         }
-        // It holds its lane for as long as an answer may be outstanding, so that is found out all the same.
+        // It holds its lane for as long as an answer may be outstanding, so that is found out all
+        // the same.
         const HostBelief& host = hosts.at(key.first);
         if (grant.legs.at(key).phase != LegPhase::idle && alive(key.first) && host.reachable)
             ask_if_unsure(grant, key);
@@ -109,7 +112,8 @@ void Manager::Impl::drive_grant(const Grant& grant) {
     waiting_since.erase(id);
 }
 
-// ---- towards the host ------------------------------------------------------------------------------
+// ---- towards the host
+// ------------------------------------------------------------------------------
 
 bool Manager::Impl::needs_scrub(const Grant& grant, const LegKey& key) const {
     if (grant.legs.at(key).phase != LegPhase::idle) return false;
@@ -121,11 +125,11 @@ bool Manager::Impl::needs_scrub(const Grant& grant, const LegKey& key) const {
     return false;
 }
 
-// Whether the release requests for this leg may still lie in the device's event log. QEMU adds a record for
-// each request, loses what comes when 8 are there, and a lost offer stays pending until a power cycle: so
-// nothing is asked twice, or offered behind it, before later reports of a ready driver. They show that the
-// host runs, not that its driver read the log; the overflow that remains possible is one the driver reports.
-// Replayed legs count as asked.
+// Whether the release requests for this leg may still lie in the device's event log. QEMU adds a
+// record for each request, loses what comes when 8 are there, and a lost offer stays pending until
+// a power cycle: so nothing is asked twice, or offered behind it, before later reports of a ready
+// driver. They show that the host runs, not that its driver read the log; the overflow that remains
+// possible is one the driver reports. Replayed legs count as asked.
 bool Manager::Impl::maybe_unread(const Grant& grant, const LegKey& key) const {
     if (grant.legs.at(key).phase != LegPhase::returning) return false;
     const auto belief = legs.find({grant.id, key});
@@ -192,8 +196,8 @@ void Manager::Impl::offer_leg(const Grant& grant, const LegKey& key) {
     for (std::size_t i = 0; i < all.size(); ++i)
         if (first || belief.presence.empty() || belief.presence[i] == Presence::none)
             missing.push_back(all[i]);
-    // The others that share the grant may have it, or be getting it right now; the host itself is asked
-    // when it should have nothing yet.
+    // The others that share the grant may have it, or be getting it right now; the host itself is
+    // asked when it should have nothing yet.
     std::set<HostName> sharing(grant.hosts.begin(), grant.hosts.end());
     if (first) sharing.erase(key.first);
     if (!drive_clearance(belief.clearance, key.second, missing, sharing,
@@ -212,7 +216,8 @@ void Manager::Impl::offer_leg(const Grant& grant, const LegKey& key) {
 // False when the device's last word on this leg still holds and is final.
 bool Manager::Impl::ask_if_unsure(const Grant& grant, const LegKey& key) {
     LegBelief& belief = legs[{grant.id, key}];
-    if (!belief.any(Presence::unknown) && !belief.any(Presence::pending) && !belief.recheck) return false;
+    if (!belief.any(Presence::unknown) && !belief.any(Presence::pending) && !belief.recheck)
+        return false;
     if (belief.doing == Doing::nothing) ask_leg(grant, key);
     return true;
 }
@@ -246,10 +251,12 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
         const auto same = [&](const HostName& host, const DeviceName& dev) {
             return leg.first == std::pair{grant.id, LegKey{host, dev}};
         };
-        if (const auto* add = std::get_if<AddCapacity>(&op.body)) return same(add->host, add->device);
+        if (const auto* add = std::get_if<AddCapacity>(&op.body))
+            return same(add->host, add->device);
         if (const auto* back = std::get_if<ReleaseCapacity>(&op.body))
             return same(back->host, back->device);
-        if (const auto* ask = std::get_if<AskPresence>(&op.body)) return same(ask->host, ask->device);
+        if (const auto* ask = std::get_if<AskPresence>(&op.body))
+            return same(ask->host, ask->device);
         return false;
     });
     if (found == legs.end()) return;
@@ -260,7 +267,8 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
     const std::string where = fmt::format("{} on {}", key.first.text, key.second.text);
 
     if (std::holds_alternative<AddCapacity>(op.body)) {
-        // Whatever it said, the device's own list is what counts: a failed add may have taken effect.
+        // Whatever it said, the device's own list is what counts: a failed add may have taken
+        // effect.
         belief.presence.clear();
         belief.ask.reset();
         if (completion.result) {
@@ -268,8 +276,9 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
             belief.offered = true;
             record(OfferTaken{grant.id, key.first, key.second});
         } else {
-            leg_refused(grant, key, fmt::format("the offer to {} failed: {}", where,
-                                                completion.result.error().message));
+            leg_refused(grant, key,
+                        fmt::format("the offer to {} failed: {}", where,
+                                    completion.result.error().message));
         }
         return;
     }
@@ -278,21 +287,19 @@ void Manager::Impl::leg_answered(const InFlight& op, const Completion& completio
         belief.ask.reset();
         // A report that was on its way may be older than the request; there is never more than one.
         belief.return_floor = hosts.at(key.first).reports + 1;
-        belief.trouble = completion.result
-                             ? ""
-                             : fmt::format("taking it back from {} failed: {}", where,
-                                           completion.result.error().message);
+        belief.trouble = completion.result ? ""
+                                           : fmt::format("taking it back from {} failed: {}", where,
+                                                         completion.result.error().message);
         return;
     }
     const std::size_t count = grant.ranges_on(key.second).size();
-    const auto* answer = completion.result
-                             ? std::get_if<std::vector<Presence>>(&*completion.result)
-                             : nullptr;
+    const auto* answer =
+        completion.result ? std::get_if<std::vector<Presence>>(&*completion.result) : nullptr;
     if (!answer || answer->size() != count) {
         belief.presence.clear();
-        belief.trouble = fmt::format("{} did not say what it holds: {}", where,
-                                     completion.result ? "a garbled answer"
-                                                       : completion.result.error().message);
+        belief.trouble =
+            fmt::format("{} did not say what it holds: {}", where,
+                        completion.result ? "a garbled answer" : completion.result.error().message);
         return;
     }
     const bool was_offered = belief.offered || belief.any(Presence::pending);
@@ -334,10 +341,11 @@ bool Manager::Impl::plugged(const Grant& grant, const LegKey& key) const {
     return true;
 }
 
-// ---- back from the host ----------------------------------------------------------------------------
+// ---- back from the host
+// ----------------------------------------------------------------------------
 
-// A device that is not reported is one of which the agent could not tell, or without driver: either may have
-// something plugged, or cannot answer.
+// A device that is not reported is one of which the agent could not tell, or without driver: either
+// may have something plugged, or cannot answer.
 bool Manager::Impl::unplugged(const Grant& grant, const LegKey& key) const {
     if (!report_is_fresh(key.first) || !reported_device(key.first, key.second)) return false;
     for (const Range& range : grant.ranges_on(key.second)) {
@@ -387,10 +395,11 @@ void Manager::Impl::refresh_desired() {
                 if (key.first != name || leg.phase == LegPhase::idle) continue;
                 const bool plug = !grant.released && grant.failure.empty();
                 for (const Range& range : grant.ranges_on(key.second))
-                    list.push_back(
-                        {device(key.second).serial, range, grant.name, grant.use, plug});
+                    list.push_back({device(key.second).serial, range, grant.name, grant.use, plug});
             }
-        std::ranges::sort(list, {}, [](const DesiredExtent& e) { return std::pair{e.serial, e.range}; });
+        std::ranges::sort(list, {}, [](const DesiredExtent& e) {
+            return std::pair{e.serial, e.range};
+        });
         if (list == wanted.extents) continue;
         wanted.extents = std::move(list);
         ++wanted.rev;

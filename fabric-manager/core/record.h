@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A record: one journal entry. State = replay of all records in order; nothing else is durable.
-// A record is a fact that is decided (what will be done, before it is done) or seen (what came of it).
+// A record is a fact that is decided (what will be done, before it is done) or seen (what came of
+// it).
 #pragma once
 
 #include <string>
@@ -27,8 +28,9 @@ struct DeviceAdopted {
     friend bool operator==(const DeviceAdopted&, const DeviceAdopted&) = default;
 };
 
-// A host's machine (in the testbed: its QEMU process) is seen for the first time. A new instance is a
-// power cycle: whatever the host held before is gone from its devices. `fenced` instances are dead.
+// A host's machine (in the testbed: its QEMU process) is seen for the first time. A new instance is
+// a power cycle: whatever the host held before is gone from its devices. `fenced` instances are
+// dead.
 struct HostSeen {
     HostName host;
     std::string instance;
@@ -133,8 +135,8 @@ struct ScrubDone {
     friend bool operator==(const ScrubDone&, const ScrubDone&) = default;
 };
 
-// A host could reach bytes that no grant gave it, by the device's word or its own: whatever it stored
-// there is nobody else's to read, so they are no longer clean.
+// A host could reach bytes that no grant gave it, by the device's word or its own: whatever it
+// stored there is nobody else's to read, so they are no longer clean.
 struct ForeignSeen {
     HostName host;
     Extent extent;
@@ -147,8 +149,8 @@ using RecordBody =
                  GrantFailed, GrantGone, ScrubStarted, ScrubDone, ForeignSeen>;
 
 struct Record {
-    Seq seq;                    // 1, 2, 3 … without gaps
-    std::int64_t time_us = 0;   // wall clock (Unix epoch, µs), for people; nothing is decided by it
+    Seq seq;                   // 1, 2, 3 … without gaps
+    std::int64_t time_us = 0;  // wall clock (Unix epoch, µs), for people; nothing is decided by it
     RecordBody body;
     friend bool operator==(const Record&, const Record&) = default;
 };

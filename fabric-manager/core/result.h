@@ -41,11 +41,10 @@ inline std::unexpected<Error> fail(Code code, std::string message) {
 }  // namespace cxlpool
 
 // A broken invariant is a bug: stop before it reaches a device or the journal.
-#define CXLPOOL_CHECK(condition)                                                               \
-    do {                                                                                       \
-        if (!(condition)) [[unlikely]] {                                                       \
-            std::fprintf(stderr, "%s:%d: broken invariant: %s\n", __FILE__, __LINE__,          \
-                         #condition);                                                          \
-            std::abort();                                                                      \
-        }                                                                                      \
+#define CXLPOOL_CHECK(condition)                                                                   \
+    do {                                                                                           \
+        if (!(condition)) [[unlikely]] {                                                           \
+            std::fprintf(stderr, "%s:%d: broken invariant: %s\n", __FILE__, __LINE__, #condition); \
+            std::abort();                                                                          \
+        }                                                                                          \
     } while (false)

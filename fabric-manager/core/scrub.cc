@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is erased when: grants that wait for clean bytes first, then what was given back, then all else that
-// is free and dirty. One scrub a device at a time. Nothing is erased, and nothing is offered, before the
-// devices themselves were asked about everybody who might still reach it.
+// What is erased when: grants that wait for clean bytes first, then what was given back, then all
+// else that is free and dirty. One scrub a device at a time. Nothing is erased, and nothing is
+// offered, before the devices themselves were asked about everybody who might still reach it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -42,21 +42,21 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
     for (const auto& [name, spec] : fabric.hosts) {
         if (!spec.devices.contains(device) || except.contains(name)) continue;
         const HostBelief& host = hosts.at(name);
-        // A machine may be running that an earlier journal knew: nothing is touched before each attached
-        // host was looked for once in this life of fmd.
+        // A machine may be running that an earlier journal knew: nothing is touched before each
+        // attached host was looked for once in this life of fmd.
         if (!host.heard) {
             waiting = true;
             continue;
         }
         if (!alive(name)) {
-            // A dead machine reaches nothing. One never seen is taken as not running only when nobody is
-            // at its address.
+            // A dead machine reaches nothing. One never seen is taken as not running only when
+            // nobody is at its address.
             const auto known = pool.hosts.find(name);
             const bool seen = known != pool.hosts.end() && !known->second.instance.empty();
             if (!seen && host.silence == Silence::no_answer)
-                obstacle = fmt::format("{} was never seen and does not answer ({}): it may hold {}",
-                                       name.text, host.unreachable_why,
-                                       describe_ranges(device, ranges));
+                obstacle =
+                    fmt::format("{} was never seen and does not answer ({}): it may hold {}",
+                                name.text, host.unreachable_why, describe_ranges(device, ranges));
             continue;
         }
         if (clearance.asking.contains(name)) {
@@ -67,22 +67,23 @@ bool Manager::Impl::drive_clearance(Clearance& clearance, const DeviceName& devi
         if (answer != clearance.answers.end()) {
             if (answer->second == Presence::none) continue;
             obstacle = answer->second == Presence::unknown
-                          ? fmt::format("{} was asked about {} and gave no answer", name.text,
-                                        describe_ranges(device, ranges))
-                          : fmt::format("{} has {} {}, which no grant gave it", name.text,
-                                        describe_ranges(device, ranges), name_of(answer->second));
+                           ? fmt::format("{} was asked about {} and gave no answer", name.text,
+                                         describe_ranges(device, ranges))
+                           : fmt::format("{} has {} {}, which no grant gave it", name.text,
+                                         describe_ranges(device, ranges), name_of(answer->second));
             continue;
         }
         if (!host.reachable) {
             const auto& held = pool.devices.at(device).held;
             const auto its = held.find(name);
-            const bool may_reach = its != held.end() && std::ranges::any_of(ranges, [&](const Range& r) {
-                return its->second.intersects(r);
-            });
+            const bool may_reach =
+                its != held.end() && std::ranges::any_of(ranges, [&](const Range& r) {
+                    return its->second.intersects(r);
+                });
             if (may_reach)
-                obstacle = fmt::format("{} may still reach {}, and its machine cannot be asked ({})",
-                                      name.text, describe_ranges(device, ranges),
-                                      host.unreachable_why);
+                obstacle =
+                    fmt::format("{} may still reach {}, and its machine cannot be asked ({})",
+                                name.text, describe_ranges(device, ranges), host.unreachable_why);
             continue;
         }
         clearance.asked_at = now.mono_ms;
@@ -118,8 +119,9 @@ void Manager::Impl::clearance_answered(Clearance& clearance, const InFlight& op,
         }
 }
 
-// Taking clean bytes for dirty ones only costs a scrub, so for this a host's own word is enough: a number of
-// times for each machine, since a liar could keep another's grant waiting for its scrub for ever.
+// Taking clean bytes for dirty ones only costs a scrub, so for this a host's own word is enough: a
+// number of times for each machine, since a liar could keep another's grant waiting for its scrub
+// for ever.
 void Manager::Impl::soil(const HostName& host, const Extent& extent, Word whose) {
     const auto state = pool.devices.find(extent.device);
     if (state == pool.devices.end()) return;
@@ -128,7 +130,8 @@ void Manager::Impl::soil(const HostName& host, const Extent& extent, Word whose)
     if (const auto job = scrubs.find(extent.device);
         job != scrubs.end() && job->second.running && job->second.spoiled.empty() &&
         job->second.extent.range.overlaps(extent.range) && believed())
-        job->second.spoiled = fmt::format("{} reached {} while it was scrubbed", host.text, describe(extent));
+        job->second.spoiled =
+            fmt::format("{} reached {} while it was scrubbed", host.text, describe(extent));
     const RangeSet lost = state->second.clean.within(extent.range);
     for (const Range& range : lost.ranges())
         if (believed()) record(ForeignSeen{host, {extent.device, range}});
@@ -214,7 +217,8 @@ void Manager::Impl::scrub_answered(const InFlight& op, const Completion& complet
         block_scrub(extent.device, extent.range, std::move(why));
         return;
     }
-    if (const auto job = scrubs.find(extent.device); job != scrubs.end() && !job->second.spoiled.empty()) {
+    if (const auto job = scrubs.find(extent.device);
+        job != scrubs.end() && !job->second.spoiled.empty()) {
         std::string why = job->second.spoiled;
         event("warning", {}, {}, fmt::format("{}: the scrub is done again", why));
         block_scrub(extent.device, extent.range, std::move(why));

@@ -78,7 +78,8 @@ std::string describe_size(Bytes bytes) {
     for (const Unit& unit : large) {
         if (bytes < unit.factor) continue;
         if (bytes % unit.factor == 0) return fmt::format("{} {}", bytes / unit.factor, unit.suffix);
-        // One digit behind the point is for people only where it is exact; else the next smaller unit.
+        // One digit behind the point is for people only where it is exact; else the next smaller
+        // unit.
         if ((bytes * 10 / unit.factor * unit.factor / 10) == bytes && bytes < (Bytes{1} << 60))
             return fmt::format("{:.1f} {}",
                                static_cast<double>(bytes) / static_cast<double>(unit.factor),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sizes, times and names. Sizes are bytes in uint64_t and carry it in their name where the type does
-// not say it; text forms are binary (K/M/G/T = 2^10..2^40), as the field writes them.
+// Sizes, times and names. Sizes are bytes in uint64_t and carry it in their name where the type
+// does not say it; text forms are binary (K/M/G/T = 2^10..2^40), as the field writes them.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ inline constexpr Bytes GiB = Bytes{1} << 30;
 inline constexpr Bytes TiB = Bytes{1} << 40;
 
 // "256M", "1.5G" is refused, "4096" is bytes; case-insensitive; KiB/MiB/… accepted. Refuses empty,
-// negative, fractional, overflowing and unknown units with a sentence; 0 parses (who calls decides).
+// negative, fractional, overflowing and unknown units with a sentence; 0 parses (who calls
+// decides).
 Result<Bytes> parse_size(std::string_view text);
 
 std::string describe_size(Bytes bytes);  // "256 MiB", "1.5 GiB", "0 B": for people

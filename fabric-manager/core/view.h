@@ -69,10 +69,10 @@ struct HostView {
     HostState state = HostState::absent;
     std::string state_text;  // "ready", "no driver: cxl_pci has the device", "silent 12 s", …
     Bytes granted = 0;
-    std::optional<Bytes> used;          // of its pool nodes, as reported
-    std::optional<double> pressure;     // PSI some avg10
+    std::optional<Bytes> used;       // of its pool nodes, as reported
+    std::optional<double> pressure;  // PSI some avg10
     std::optional<Bytes> memory_block;
-    std::optional<Millis> last_seen_ms; // ago
+    std::optional<Millis> last_seen_ms;  // ago
     std::string boot, driver;
 };
 

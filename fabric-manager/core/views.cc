@@ -53,14 +53,16 @@ std::string Manager::Impl::down_text(const HostName& name) const {
     const HostBelief& host = hosts.at(name);
     const auto known = pool.hosts.find(name);
     if (host.next_instance)
-        return fmt::format("{} has a new machine, and the last one is not known to be dead", name.text);
+        return fmt::format("{} has a new machine, and the last one is not known to be dead",
+                           name.text);
     if (known == pool.hosts.end() || known->second.instance.empty())
         return host.unreachable_why.empty()
                    ? fmt::format("{} has not been seen yet", name.text)
                    : fmt::format("{} has not been seen yet: {}", name.text, host.unreachable_why);
     if (known->second.dead)
-        return known->second.fence_asked ? fmt::format("{} is fenced: its machine was ended", name.text)
-                                         : fmt::format("the machine of {} has ended", name.text);
+        return known->second.fence_asked
+                   ? fmt::format("{} is fenced: its machine was ended", name.text)
+                   : fmt::format("the machine of {} has ended", name.text);
     return fmt::format("the machine of {} cannot be reached: {}", name.text, host.unreachable_why);
 }
 
@@ -70,8 +72,9 @@ bool Manager::Impl::ready(const HostName& name, std::string* why) const {
     if (!alive(name) || !host.reachable)
         text = down_text(name);
     else if (!host.report)
-        text = fmt::format("{} has not reported since its machine or fmd started: is poold running there?",
-                           name.text);
+        text = fmt::format(
+            "{} has not reported since its machine or fmd started: is poold running there?",
+            name.text);
     else if (!report_is_fresh(name))
         text = fmt::format("{} is silent: its poold was last heard {} ago", name.text,
                            seconds(now.mono_ms - host.report_at));
@@ -81,8 +84,9 @@ bool Manager::Impl::ready(const HostName& name, std::string* why) const {
         text = fmt::format("{}: {} has the device; bind it to cxl_dcd (driver_override)", name.text,
                            host.report->driver_state.substr(6));
     else if (host.report->driver_state != "ready")
-        text = fmt::format("{}: the driver is {}{}{}", name.text, host.report->driver_state,
-                           host.report->driver_error.empty() ? "" : ": ", host.report->driver_error);
+        text =
+            fmt::format("{}: the driver is {}{}{}", name.text, host.report->driver_state,
+                        host.report->driver_error.empty() ? "" : ": ", host.report->driver_error);
     if (why) *why = text;
     return text.empty();
 }
@@ -91,7 +95,8 @@ const ReportedDevice* Manager::Impl::reported_device(const HostName& host,
                                                      const DeviceName& name) const {
     const auto& report = hosts.at(host).report;
     if (!report) return nullptr;
-    const auto found = std::ranges::find(report->devices, device(name).serial, &ReportedDevice::serial);
+    const auto found =
+        std::ranges::find(report->devices, device(name).serial, &ReportedDevice::serial);
     return found == report->devices.end() ? nullptr : &*found;
 }
 
@@ -101,11 +106,14 @@ bool Manager::Impl::ready_on(const LegKey& key, std::string* why) const {
     const ReportedDevice* found = reported_device(key.first, key.second);
     std::string text;
     if (!found)
-        text = fmt::format("{} has no driver for {} (serial {:#x}): bind cxl_dcd to it (driver_override)",
-                           key.first.text, key.second.text, device(key.second).serial);
+        text = fmt::format(
+            "{} has no driver for {} (serial {:#x}): bind cxl_dcd to it (driver_override)",
+            key.first.text, key.second.text, device(key.second).serial);
     else if (found->state != "ready")
-        text = fmt::format("{}: the driver of {} is {}", key.first.text, key.second.text, found->state);
-    if (const std::string& error = hosts.at(key.first).report->driver_error; !text.empty() && !error.empty())
+        text = fmt::format("{}: the driver of {} is {}", key.first.text, key.second.text,
+                           found->state);
+    if (const std::string& error = hosts.at(key.first).report->driver_error;
+        !text.empty() && !error.empty())
         text += ": " + error;
     if (why) *why = text;
     return text.empty();
@@ -170,14 +178,16 @@ std::string Manager::Impl::waits_on_leg(const Grant& grant, const LegKey& key) c
         return fmt::format("{} to plug it", name.text);
     }
     if (belief.any(Presence::pending))
-        return fmt::format("{} to answer the offer{}", name.text, ready(name, &why) ? "" : ": " + why);
+        return fmt::format("{} to answer the offer{}", name.text,
+                           ready(name, &why) ? "" : ": " + why);
     if (leg.phase != LegPhase::idle && belief.any(Presence::unknown))
         return trouble(fmt::format("{} to say what {} holds", dev.text, name.text));
     if (!ready_on(key, &why)) return fmt::format("{} to be ready: {}", name.text, why);
     if (!lane_open(grant, key))
         return fmt::format("{} to answer what it was asked before on {}", name.text, dev.text);
     if (!belief.clearance.blocked_by.empty())
-        return fmt::format("its bytes to be out of reach of others: {}", belief.clearance.blocked_by);
+        return fmt::format("its bytes to be out of reach of others: {}",
+                           belief.clearance.blocked_by);
     return trouble(fmt::format("{} to take the offer to {}", dev.text, name.text));
 }
 
@@ -204,7 +214,8 @@ GrantState Manager::Impl::state_of(const Grant& grant, std::string& reason,
             for (const Extent& extent : grant.extents)
                 if (const auto stopped = blocked.find(extent.device);
                     stopped != blocked.end() && stopped->second.ranges.intersects(extent.range))
-                    waits_for = fmt::format("a scrub that cannot be done yet: {}", stopped->second.why);
+                    waits_for =
+                        fmt::format("a scrub that cannot be done yet: {}", stopped->second.why);
             if (waits_for.empty()) waits_for = "its bytes to be erased and read back";
             return GrantState::scrubbing;
         }
@@ -270,7 +281,8 @@ HostView Manager::Impl::view_host(const HostName& name) const {
     const auto known = pool.hosts.find(name);
     if (is_ready) {
         v.state = HostState::ready;
-        v.state_text = known != pool.hosts.end() && known->second.fence_asked ? "being fenced" : "ready";
+        v.state_text =
+            known != pool.hosts.end() && known->second.fence_asked ? "being fenced" : "ready";
     } else if (known != pool.hosts.end() && known->second.dead) {
         v.state = HostState::fenced;
         v.state_text = known->second.fence_asked ? "fenced" : "down";
@@ -285,12 +297,12 @@ HostView Manager::Impl::view_host(const HostName& name) const {
         v.state_text = fmt::format("silent {}", seconds(now.mono_ms - host.report_at));
     } else {
         v.state = HostState::no_driver;
-        v.state_text = host.report->driver_state.starts_with("other:")
-                           ? fmt::format("no-driver: {} has the device",
-                                         host.report->driver_state.substr(6))
-                       : host.report->driver_state == "none"
-                           ? "no-driver"
-                           : fmt::format("no-driver: it is {}", host.report->driver_state);
+        v.state_text =
+            host.report->driver_state.starts_with("other:")
+                ? fmt::format("no-driver: {} has the device", host.report->driver_state.substr(6))
+            : host.report->driver_state == "none"
+                ? "no-driver"
+                : fmt::format("no-driver: it is {}", host.report->driver_state);
     }
     for (const auto& [id, grant] : pool.grants)
         if (std::ranges::find(grant.hosts, name) != grant.hosts.end()) v.granted += grant.size();
@@ -303,7 +315,8 @@ HostView Manager::Impl::view_host(const HostName& name) const {
     if (!pool_nodes.empty()) {
         v.used = 0;
         for (const ReportedNode& node : report.nodes)
-            if (pool_nodes.contains(node.node)) *v.used += node.total - std::min(node.total, node.free);
+            if (pool_nodes.contains(node.node))
+                *v.used += node.total - std::min(node.total, node.free);
     }
     v.pressure = report.pressure_some_avg10;
     v.memory_block = report.memory_block;

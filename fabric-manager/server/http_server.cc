@@ -115,8 +115,8 @@ class Session final : public Connection {
                                          socket.async_wait(Unix::socket::wait_read, as_result));
             if (first.index() == 0) co_return true;
             if (peer_closed()) co_return false;
-            // The start of its next request: kept. The caller looks again at what it waits for, since a wake
-            // meanwhile found nobody on the timer.
+            // The start of its next request: kept. The caller looks again at what it waits for,
+            // since a wake meanwhile found nobody on the timer.
             co_return co_await take_some();
         }
         co_await timer.async_wait(as_result);

@@ -16,8 +16,8 @@ class MemoryStore final : public Store {
     enum class Durable {
         at_append,  // append returns when the records are durable: the contract of Store
         at_sync,    // append only takes the records in; the caller must not act on them before
-                  // sync(). This is an append that is still on its way to the disk when the power
-                  // goes.
+                    // sync(). This is an append that is still on its way to the disk when the power
+                    // goes.
     };
 
     explicit MemoryStore(Durable durable = Durable::at_append) : durable_at_(durable) {}

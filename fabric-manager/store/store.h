@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The journal on durable storage. One thread uses it. Two implementations: SqliteStore, and MemoryStore,
-// which loses what was not synced, as a power cut does.
+// The journal on durable storage. One thread uses it. Two implementations: SqliteStore, and
+// MemoryStore, which loses what was not synced, as a power cut does.
 #pragma once
 
 #include <vector>
@@ -17,9 +17,9 @@ class Store {
     // All records, in order. Once, before the first append.
     virtual Result<std::vector<Record>> load() = 0;
 
-    // Returns when all of them are durable, in order, or none is (one commit). After an error the store is
-    // poisoned: every later call fails too. It is never retried, since after a failed fsync nobody knows
-    // what is on the disk: the caller stops acknowledging and exits.
+    // Returns when all of them are durable, in order, or none is (one commit). After an error the
+    // store is poisoned: every later call fails too. It is never retried, since after a failed
+    // fsync nobody knows what is on the disk: the caller stops acknowledging and exits.
     virtual Result<void> append(const std::vector<Record>& records) = 0;
 };
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A workload with a hot part that starts far: how many of its accesses are served near, without and
-// with tiering? It counts every access itself and asks the kernel where each page is; what the sampler
-// believes plays no part in the figures.
+// with tiering? It counts every access itself and asks the kernel where each page is; what the
+// sampler believes plays no part in the figures.
 //
 // An access counts as near when its page was near at the beginning and at the end of that second: a
-// page that moves meanwhile counts as far. Exit code: 0, 1 when --check fails or the run cannot start,
-// 2 for wrong usage.
+// page that moves meanwhile counts as far. Exit code: 0, 1 when --check fails or the run cannot
+// start, 2 for wrong usage.
 #include <getopt.h>
 #include <unistd.h>
 
@@ -119,14 +119,14 @@ void apply(Settings& s, const std::string& option, const std::string& word) {
 
 Settings parse(int argc, char** argv) {
     const option options[] = {
-        {"tiering", 1, nullptr, 0},     {"seconds", 1, nullptr, 0},
-        {"bytes", 1, nullptr, 0},       {"baseline-seconds", 1, nullptr, 0},
-        {"hot-bytes", 1, nullptr, 0},   {"hot-percent", 1, nullptr, 0},
-        {"near-limit", 1, nullptr, 0},  {"mover", 1, nullptr, 0},
-        {"stay", 1, nullptr, 0},        {"budget", 1, nullptr, 0},
-        {"seed", 1, nullptr, 0},        {"record", 1, nullptr, 0},
-        {"hot", 1, nullptr, 0},         {"check", 0, nullptr, 0},
-        {"json", 0, nullptr, 0},        {"help", 0, nullptr, 'h'},
+        {"tiering", 1, nullptr, 0},    {"seconds", 1, nullptr, 0},
+        {"bytes", 1, nullptr, 0},      {"baseline-seconds", 1, nullptr, 0},
+        {"hot-bytes", 1, nullptr, 0},  {"hot-percent", 1, nullptr, 0},
+        {"near-limit", 1, nullptr, 0}, {"mover", 1, nullptr, 0},
+        {"stay", 1, nullptr, 0},       {"budget", 1, nullptr, 0},
+        {"seed", 1, nullptr, 0},       {"record", 1, nullptr, 0},
+        {"hot", 1, nullptr, 0},        {"check", 0, nullptr, 0},
+        {"json", 0, nullptr, 0},       {"help", 0, nullptr, 'h'},
         {nullptr, 0, nullptr, 0},
     };
     Settings s;
@@ -168,8 +168,11 @@ class Random {
 class Data {
   public:
     Data(pool::Arena& arena, const Settings& s)
-        : base_(static_cast<char*>(arena.base())), order_(arena.size_bytes() / page_bytes),
-          hot_(s.hot_bytes / page_bytes), hot_percent_(s.hot_percent), counts_(order_.size(), 0),
+        : base_(static_cast<char*>(arena.base())),
+          order_(arena.size_bytes() / page_bytes),
+          hot_(s.hot_bytes / page_bytes),
+          hot_percent_(s.hot_percent),
+          counts_(order_.size(), 0),
           random_(s.seed) {
         std::iota(order_.begin(), order_.end(), 0u);
         std::shuffle(order_.begin(), order_.end(), std::mt19937_64(s.seed));
@@ -314,7 +317,8 @@ std::string failed_check(const std::vector<Phase>& phases) {
         bool good = off ? percent <= check_off_percent : percent >= check_on_percent;
         if (good) continue;
         char text[160];
-        std::snprintf(text, sizeof text, "with tiering %s, %.1f %% of the accesses are near: %s %.0f %% expected",
+        std::snprintf(text, sizeof text,
+                      "with tiering %s, %.1f %% of the accesses are near: %s %.0f %% expected",
                       phase.tiering.c_str(), percent, off ? "at most" : "at least",
                       off ? check_off_percent : check_on_percent);
         return text;

@@ -58,14 +58,14 @@ class Generations {
   public:
     explicit Generations(const Tree& tree) : tree_(tree) {}
 
-    // Reads each counter, which arms its poll(): before the look at the devices, so that a change that this look
-    // misses wakes the next poll().
+    // Reads each counter, which arms its poll(): before the look at the devices, so that a change
+    // that this look misses wakes the next poll().
     void arm() {
         for (auto& [bdf, one] : files_) {
             std::string value = one.read();
-            // Woken without a change again and again: a file that does not know poll(), or is gone. The
-            // heartbeat sees to it; polling it would spin. Once or twice is normal: the driver counts
-            // first and wakes then, and the counter may be read in between.
+            // Woken without a change again and again: a file that does not know poll(), or is gone.
+            // The heartbeat sees to it; polling it would spin. Once or twice is normal: the driver
+            // counts first and wakes then, and the counter may be read in between.
             one.idle_wakes = one.woken && value == one.value ? one.idle_wakes + 1 : 0;
             one.woken = false;
             one.value = std::move(value);
@@ -83,7 +83,8 @@ class Generations {
                 next.emplace(device.bdf, std::move(known->second));
                 continue;
             }
-            One one{Fd(open(tree_.at(device.folder() + "/generation").c_str(), O_RDONLY | O_CLOEXEC))};
+            One one{
+                Fd(open(tree_.at(device.folder() + "/generation").c_str(), O_RDONLY | O_CLOEXEC))};
             if (!one.file) continue;
             any_new = true;
             next.emplace(device.bdf, std::move(one));

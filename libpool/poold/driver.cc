@@ -147,7 +147,8 @@ std::optional<uint64_t> Device::hpa_of(uint64_t dpa) const {
 
 Result<std::string> read_extents(const std::function<Result<std::string>()>& read) {
     auto content = read();
-    for (int tries = 1; tries < extents_tries && !content && content.error().code == ESTALE; ++tries) {
+    for (int tries = 1; tries < extents_tries && !content && content.error().code == ESTALE;
+         ++tries) {
         content = read();
     }
     return content;

@@ -74,8 +74,8 @@ struct Device {
 
 std::vector<Device> read_devices(const Tree& tree);
 
-// The content of `extents`, by `read`: from the start again, a few times, when others began to read so
-// often that the text is gone (ESTALE).
+// The content of `extents`, by `read`: from the start again, a few times, when others began to read
+// so often that the text is gone (ESTALE).
 Result<std::string> read_extents(const std::function<Result<std::string>()>& read);
 
 // The content of `extents`. Lines that cannot be understood are left out and named in `problem`.

@@ -15,9 +15,9 @@ namespace poold {
 struct Host {
     std::string boot;  // boot_id
     std::string name;
-    uint64_t memory_block = 0;  // bytes; 0 = a kernel without memory hot-plug
-    std::string online_policy;  // auto_online_blocks: "offline", "online_movable", …
-    double some_avg10 = 0;      // PSI of memory
+    uint64_t memory_block = 0;    // bytes; 0 = a kernel without memory hot-plug
+    std::string online_policy;    // auto_online_blocks: "offline", "online_movable", …
+    double some_avg10 = 0;        // PSI of memory
     std::string missing_modules;  // "dax_hmem, kmem": what this kernel lacks to use any extent
     std::vector<libpool::Node> nodes;
 

@@ -71,21 +71,18 @@ static struct {
     size_t pending_len;
 } s = {.in = -1, .out = -1, .err = -1, .pidfd = -1};
 
-static int64_t now_ms(void)
-{
+static int64_t now_ms(void) {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
-static uint32_t get32(const uint8_t *p)
-{
+static uint32_t get32(const uint8_t* p) {
     return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void put32(uint8_t *p, uint32_t v)
-{
+static void put32(uint8_t* p, uint32_t v) {
     p[0] = v;
     p[1] = v >> 8;
     p[2] = v >> 16;
@@ -96,8 +93,7 @@ static void put32(uint8_t *p, uint32_t v)
 
 static uint8_t tx[2 * (CHUNK + HEADER) + 2];
 
-static size_t escape(uint8_t *to, const uint8_t *from, size_t len)
-{
+static size_t escape(uint8_t* to, const uint8_t* from, size_t len) {
     size_t n = 0;
 
     for (size_t i = 0; i < len; i++) {
@@ -111,16 +107,14 @@ static size_t escape(uint8_t *to, const uint8_t *from, size_t len)
     return n;
 }
 
-static bool hung_up(void)
-{
+static bool hung_up(void) {
     struct pollfd p = {.fd = port};
 
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 }
 
 /* Sleep until the kernel tells something about the port by SIGIO, which is blocked. */
-static void wait_for_news(int ms)
-{
+static void wait_for_news(int ms) {
     sigset_t io;
     struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
 
@@ -130,19 +124,16 @@ static void wait_for_news(int ms)
 }
 
 /* False when the caller has gone for good. */
-static bool still_there(void)
-{
+static bool still_there(void) {
     for (int64_t until = now_ms() + HANGUP_MS; hung_up();) {
-        if (now_ms() >= until)
-            return false;
+        if (now_ms() >= until) return false;
         wait_for_news(20);
     }
     return true;
 }
 
 /* False when nobody listens any more. At most CHUNK bytes of payload. */
-static bool send_frame(uint32_t session, char type, const void *data, size_t len)
-{
+static bool send_frame(uint32_t session, char type, const void* data, size_t len) {
     uint8_t header[HEADER];
     size_t n = 0;
 
@@ -162,8 +153,7 @@ static bool send_frame(uint32_t session, char type, const void *data, size_t len
             struct pollfd p = {.fd = port, .events = POLLOUT};
 
             poll(&p, 1, 1000);
-            if (!still_there())
-                return false;
+            if (!still_there()) return false;
         } else if (w < 0 && errno != EINTR) {
             return false;
         }
@@ -171,8 +161,7 @@ static bool send_frame(uint32_t session, char type, const void *data, size_t len
     return true;
 }
 
-static bool send_end(enum how how, uint32_t number, const char *text)
-{
+static bool send_end(enum how how, uint32_t number, const char* text) {
     uint8_t end[5 + 256];
     size_t len = strnlen(text, 256);
 
@@ -184,25 +173,19 @@ static bool send_end(enum how how, uint32_t number, const char *text)
 
 /* ---- the command --------------------------------------------------------------------- */
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
+static void close_fd(int* fd) {
+    if (*fd >= 0) close(*fd);
     *fd = -1;
 }
 
-static void close_stdin(void)
-{
-    if (!s.tty)
-        close_fd(&s.in);
+static void close_stdin(void) {
+    if (!s.tty) close_fd(&s.in);
     s.pending_len = 0;
 }
 
-static void forget_session(void)
-{
+static void forget_session(void) {
     close_fd(&s.pidfd);
-    if (s.tty)
-        s.in = -1;
+    if (s.tty) s.in = -1;
     close_fd(&s.in);
     close_fd(&s.out);
     close_fd(&s.err);
@@ -211,10 +194,8 @@ static void forget_session(void)
 }
 
 /* The caller is gone or gave up: nothing of its command's group may stay. */
-static void abandon_session(void)
-{
-    if (!s.pid)
-        return;
+static void abandon_session(void) {
+    if (!s.pid) return;
     kill(-s.pid, s.tty ? SIGHUP : SIGTERM);
     struct pollfd p = {.fd = s.pidfd, .events = POLLIN};
 
@@ -224,16 +205,14 @@ static void abandon_session(void)
     forget_session();
 }
 
-static _Noreturn void child(char **argv, int in, int out, int err, int failed)
-{
+static _Noreturn void child(char** argv, int in, int out, int err, int failed) {
     sigset_t none;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     setsid();
-    if (s.tty)
-        ioctl(in, TIOCSCTTY, 0);
+    if (s.tty) ioctl(in, TIOCSCTTY, 0);
     dup2(in, 0);
     dup2(out, 1);
     dup2(err, 2);
@@ -244,13 +223,10 @@ static _Noreturn void child(char **argv, int in, int out, int err, int failed)
     _exit(127);
 }
 
-static bool make_pipes(int in[2], int out[2], int err[2], int failed[2], struct winsize *size)
-{
-    if (pipe2(failed, O_CLOEXEC))
-        return false;
+static bool make_pipes(int in[2], int out[2], int err[2], int failed[2], struct winsize* size) {
+    if (pipe2(failed, O_CLOEXEC)) return false;
     if (s.tty) {
-        if (openpty(&in[1], &in[0], NULL, NULL, size))
-            return false;
+        if (openpty(&in[1], &in[0], NULL, NULL, size)) return false;
         fcntl(in[1], F_SETFD, FD_CLOEXEC);
         out[0] = in[1];
         out[1] = err[1] = in[0];
@@ -260,9 +236,8 @@ static bool make_pipes(int in[2], int out[2], int err[2], int failed[2], struct 
     return !pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC) && !pipe2(err, O_CLOEXEC);
 }
 
-static void run(uint32_t session, const uint8_t *data, size_t len)
-{
-    static char *argv[ARGV_MAX + 1];
+static void run(uint32_t session, const uint8_t* data, size_t len) {
+    static char* argv[ARGV_MAX + 1];
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, failed[2] = {-1, -1}, e = 0;
     struct winsize size = {0};
     size_t argc = 0;
@@ -277,16 +252,14 @@ static void run(uint32_t session, const uint8_t *data, size_t len)
     s.deadline = get32(data + 4) ? now_ms() + get32(data + 4) : 0;
     size.ws_row = data[8] | data[9] << 8;
     size.ws_col = data[10] | data[11] << 8;
-    for (size_t at = 12; at < len && argc < ARGV_MAX; at += strlen((char *)data + at) + 1)
-        argv[argc++] = (char *)data + at;
+    for (size_t at = 12; at < len && argc < ARGV_MAX; at += strlen((char*)data + at) + 1)
+        argv[argc++] = (char*)data + at;
     argv[argc] = NULL;
     s.eof = s.timed_out = false;
 
     pid_t pid = -1;
-    if (make_pipes(in, out, err, failed, &size))
-        pid = fork();
-    if (pid == 0)
-        child(argv, in[0], out[1], err[1], failed[1]);
+    if (make_pipes(in, out, err, failed, &size)) pid = fork();
+    if (pid == 0) child(argv, in[0], out[1], err[1], failed[1]);
     e = errno;
     close_fd(&failed[1]);
     close_fd(&in[0]);
@@ -316,8 +289,7 @@ static void run(uint32_t session, const uint8_t *data, size_t len)
     }
     fcntl(s.in, F_SETFL, O_NONBLOCK);
     fcntl(s.out, F_SETFL, O_NONBLOCK);
-    if (s.err >= 0)
-        fcntl(s.err, F_SETFL, O_NONBLOCK);
+    if (s.err >= 0) fcntl(s.err, F_SETFL, O_NONBLOCK);
     send_frame(s.id, 'S', instance, strlen(instance));
 }
 
@@ -325,8 +297,7 @@ static void run(uint32_t session, const uint8_t *data, size_t len)
  * Pass on a part of what is there, or all: what fits in a pipe, because a writer that never stops
  * would make more for ever. False = the caller is gone. Closes *fd at end of file.
  */
-static bool forward(int *fd, char type, bool all)
-{
+static bool forward(int* fd, char type, bool all) {
     static uint8_t data[CHUNK];
     int left = all ? fcntl(*fd, F_GETPIPE_SZ) : 1;
 
@@ -335,58 +306,48 @@ static bool forward(int *fd, char type, bool all)
     while (*fd >= 0 && left > 0) {
         ssize_t n = read(*fd, data, sizeof(data));
 
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return true;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
         if (n <= 0) { /* EIO is how a terminal says that its last user has gone */
-            if (s.tty && fd == &s.out)
-                s.in = -1;
+            if (s.tty && fd == &s.out) s.in = -1;
             close_fd(fd);
             return true;
         }
-        if (!send_frame(s.id, type, data, n))
-            return false;
+        if (!send_frame(s.id, type, data, n)) return false;
         left -= n;
     }
     return true;
 }
 
-static bool feed_stdin(void)
-{
+static bool feed_stdin(void) {
     uint8_t credit[4];
     ssize_t n = s.pending_len;
 
     if (s.in >= 0 && n > 0) {
         n = write(s.in, s.pending, s.pending_len);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return true;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
         if (n < 0) { /* the command has closed its stdin: swallow the rest */
             n = s.pending_len;
-            if (!s.tty)
-                close_fd(&s.in);
+            if (!s.tty) close_fd(&s.in);
         }
         memmove(s.pending, s.pending + n, s.pending_len - n);
         s.pending_len -= n;
     } else {
         s.pending_len = 0;
     }
-    if (s.eof && s.pending_len == 0)
-        close_stdin();
+    if (s.eof && s.pending_len == 0) close_stdin();
     put32(credit, n);
     return n == 0 || send_frame(s.id, 'C', credit, 4);
 }
 
-static bool reap(void)
-{
+static bool reap(void) {
     int status = 0;
 
-    if (waitpid(s.pid, &status, WNOHANG) != s.pid)
-        return true;
+    if (waitpid(s.pid, &status, WNOHANG) != s.pid) return true;
     /* All that its own processes wrote is in the pipes by now. A daemon it left behind may keep
      * them open for ever, so the end of file is not waited for. */
     bool heard = forward(&s.out, 'O', true) && forward(&s.err, 'E', true);
 
-    if (s.timed_out)
-        kill(-s.pid, SIGKILL);
+    if (s.timed_out) kill(-s.pid, SIGKILL);
     if (heard && s.timed_out)
         heard = send_end(TIMED_OUT, 0, "");
     else if (heard && WIFSIGNALED(status))
@@ -399,49 +360,44 @@ static bool reap(void)
 
 /* ---- receiving ----------------------------------------------------------------------- */
 
-static bool handle(uint32_t session, char type, const uint8_t *data, size_t len)
-{
+static bool handle(uint32_t session, char type, const uint8_t* data, size_t len) {
     switch (type) {
-    case 'P':
-        return send_frame(session, 'P', instance, strlen(instance));
-    case 'R':
-        if (session != s.id) /* a caller that hears "A" asks again, in doubt twice */
-            run(session, data, len);
-        return true;
-    case 'B':
-        sync();
-        reboot(RB_AUTOBOOT);
-        return true;
+        case 'P':
+            return send_frame(session, 'P', instance, strlen(instance));
+        case 'R':
+            if (session != s.id) /* a caller that hears "A" asks again, in doubt twice */
+                run(session, data, len);
+            return true;
+        case 'B':
+            sync();
+            reboot(RB_AUTOBOOT);
+            return true;
     }
-    if (!s.pid || session != s.id)
-        return true; /* of a session that is over */
+    if (!s.pid || session != s.id) return true; /* of a session that is over */
     switch (type) {
-    case 'I':
-        if (len == 0)
-            s.eof = true;
-        if (len > WINDOW - s.pending_len)
-            return true; /* a caller that keeps to the window never comes here */
-        memcpy(s.pending + s.pending_len, data, len);
-        s.pending_len += len;
-        return feed_stdin();
-    case 'S':
-        if (len == 1)
-            kill(-s.pid, data[0]);
-        return true;
-    case 'W':
-        if (len == 4 && s.tty && s.out >= 0) {
-            struct winsize size = {.ws_row = data[0] | data[1] << 8,
-                                   .ws_col = data[2] | data[3] << 8};
-            ioctl(s.out, TIOCSWINSZ, &size);
-        }
-        return true;
+        case 'I':
+            if (len == 0) s.eof = true;
+            if (len > WINDOW - s.pending_len)
+                return true; /* a caller that keeps to the window never comes here */
+            memcpy(s.pending + s.pending_len, data, len);
+            s.pending_len += len;
+            return feed_stdin();
+        case 'S':
+            if (len == 1) kill(-s.pid, data[0]);
+            return true;
+        case 'W':
+            if (len == 4 && s.tty && s.out >= 0) {
+                struct winsize size = {.ws_row = data[0] | data[1] << 8,
+                                       .ws_col = data[2] | data[3] << 8};
+                ioctl(s.out, TIOCSWINSZ, &size);
+            }
+            return true;
     }
     return true;
 }
 
 /* Take in bytes of the port; frames that are cut or too long are dropped. */
-static bool receive(const uint8_t *data, size_t len)
-{
+static bool receive(const uint8_t* data, size_t len) {
     static uint8_t frame[HEADER + FRAME_MAX];
     static size_t have;
     static bool escaped;
@@ -463,11 +419,9 @@ static bool receive(const uint8_t *data, size_t len)
             escaped = true;
             continue;
         }
-        if (escaped)
-            c = c == 0xDC ? 0xC0 : 0xDB;
+        if (escaped) c = c == 0xDC ? 0xC0 : 0xDB;
         escaped = false;
-        if (have < sizeof(frame))
-            frame[have] = c;
+        if (have < sizeof(frame)) frame[have] = c;
         have += have <= sizeof(frame); /* one past the end marks "too long" */
     }
     return true;
@@ -475,27 +429,22 @@ static bool receive(const uint8_t *data, size_t len)
 
 /* ---- one port ------------------------------------------------------------------------ */
 
-static int until_deadline(void)
-{
-    if (!s.pid || !s.deadline)
-        return -1;
+static int until_deadline(void) {
+    if (!s.pid || !s.deadline) return -1;
     int64_t left = s.deadline - now_ms();
 
     return left < 0 ? 0 : left > 1000000 ? 1000000 : left;
 }
 
-static void enforce_deadline(void)
-{
-    if (!s.pid || !s.deadline || now_ms() < s.deadline)
-        return;
+static void enforce_deadline(void) {
+    if (!s.pid || !s.deadline || now_ms() < s.deadline) return;
     kill(-s.pid, s.timed_out ? SIGKILL : SIGTERM);
     s.timed_out = true;
     s.deadline = now_ms() + KILL_GRACE_MS;
 }
 
 /* One round. False = the caller is gone. */
-static bool serve(void)
-{
+static bool serve(void) {
     static uint8_t data[CHUNK];
     struct pollfd p[5] = {
         {.fd = port, .events = POLLIN},
@@ -509,21 +458,17 @@ static bool serve(void)
     enforce_deadline();
     ssize_t n = p[0].revents & POLLIN ? read(port, data, sizeof(data)) : 0;
 
-    if (n > 0 && !receive(data, n))
-        return false;
+    if (n > 0 && !receive(data, n)) return false;
     /* A port that nobody listens to is always readable, with nothing to read. */
-    if (n <= 0 && p[0].revents & (POLLHUP | POLLERR))
-        return s.pid && still_there();
-    if (!s.pid)
-        return true;
+    if (n <= 0 && p[0].revents & (POLLHUP | POLLERR)) return s.pid && still_there();
+    if (!s.pid) return true;
     if ((p[2].revents && !forward(&s.out, 'O', false)) ||
         (p[3].revents && !forward(&s.err, 'E', false)) || (p[4].revents && !feed_stdin()))
         return false;
     return !(p[1].revents & POLLIN) || reap();
 }
 
-static _Noreturn void serve_port(const char *device)
-{
+static _Noreturn void serve_port(const char* device) {
     sigset_t io;
     char path[300];
 
@@ -533,14 +478,12 @@ static _Noreturn void serve_port(const char *device)
     signal(SIGPIPE, SIG_IGN);
     snprintf(path, sizeof(path), "/dev/%s", device);
     port = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (port < 0)
-        exit(1);
+    if (port < 0) exit(1);
     snprintf(instance, sizeof(instance), "%s %d", boot_id, getpid());
     fcntl(port, F_SETOWN, getpid());
     fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC);
     for (bool announced = false;;) {
-        if (!announced && !hung_up())
-            announced = send_frame(0, 'A', instance, strlen(instance));
+        if (!announced && !hung_up()) announced = send_frame(0, 'A', instance, strlen(instance));
         if (!serve()) {
             abandon_session();
             wait_for_news(5000);
@@ -548,62 +491,52 @@ static _Noreturn void serve_port(const char *device)
     }
 }
 
-static bool port_name(const char *device, char *name, size_t size)
-{
+static bool port_name(const char* device, char* name, size_t size) {
     char path[300];
 
     snprintf(path, sizeof(path), "/sys/class/virtio-ports/%s/name", device);
-    FILE *f = fopen(path, "re");
+    FILE* f = fopen(path, "re");
     bool ok = f && fgets(name, size, f) && !strncmp(name, "testbed.", 8);
 
-    if (f)
-        fclose(f);
+    if (f) fclose(f);
     return ok;
 }
 
-static void read_boot_id(void)
-{
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+static void read_boot_id(void) {
+    FILE* f = fopen("/proc/sys/kernel/random/boot_id", "re");
 
-    if (f && fgets(boot_id, sizeof(boot_id), f))
-        boot_id[strcspn(boot_id, "\n")] = 0;
-    if (f)
-        fclose(f);
+    if (f && fgets(boot_id, sizeof(boot_id), f)) boot_id[strcspn(boot_id, "\n")] = 0;
+    if (f) fclose(f);
 }
 
-int main(void)
-{
+int main(void) {
     static struct {
         pid_t pid;
         char device[256];
     } workers[32];
     size_t n = 0;
-    DIR *ports = opendir("/sys/class/virtio-ports");
+    DIR* ports = opendir("/sys/class/virtio-ports");
     char name[64];
 
     read_boot_id();
-    for (struct dirent *d; ports && n < 32 && (d = readdir(ports));)
+    for (struct dirent* d; ports && n < 32 && (d = readdir(ports));)
         if (d->d_name[0] != '.' && port_name(d->d_name, name, sizeof(name)))
             snprintf(workers[n++].device, sizeof(workers[0].device), "%s", d->d_name);
-    if (ports)
-        closedir(ports);
+    if (ports) closedir(ports);
     if (n == 0) {
         fprintf(stderr, "agent: no virtio-serial port is named testbed.*\n");
         return 1;
     }
     for (;;) {
         for (size_t i = 0; i < n; i++) {
-            if (workers[i].pid > 0)
-                continue;
+            if (workers[i].pid > 0) continue;
             workers[i].pid = fork();
-            if (workers[i].pid == 0)
-                serve_port(workers[i].device);
+            if (workers[i].pid == 0) serve_port(workers[i].device);
         }
         pid_t gone = wait(NULL);
 
         for (size_t i = 0; i < n; i++)
-            if (workers[i].pid == gone)
-                workers[i].pid = 0;
+            if (workers[i].pid == gone) workers[i].pid = 0;
         usleep(100000); /* a port that cannot be opened must not become a busy loop */
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one decision and one commit cost: the manager's step with many grants, placement in a fragmented
-// pool, and an append to the journal beside a bare write + fdatasync on the same disk.
+// What one decision and one commit cost: the manager's step with many grants, placement in a
+// fragmented pool, and an append to the journal beside a bare write + fdatasync on the same disk.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -32,7 +32,8 @@ Pool fragmented(Bytes grants) {
     Pool pool;
     must(apply(pool, next(pool, DeviceAdopted{mem0, 1, grants * 4 * MiB, 2 * MiB, "x"})));
     for (Bytes i = 0; i < grants; ++i)
-        must(apply(pool, next(pool, GrantCreated{GrantId{i + 1}, GrantName("g" + std::to_string(i)),
+        must(apply(pool, next(pool, GrantCreated{GrantId{i + 1},
+                                                 GrantName("g" + std::to_string(i)),
                                                  {h1},
                                                  Use::dax,
                                                  {{mem0, {i * 4 * MiB, 2 * MiB}}}})));
@@ -64,7 +65,10 @@ void tick_with_grants(benchmark::State& state) {
     };
     replay(DeviceAdopted{mem0, 1, grants * 4 * MiB, 2 * MiB, "x"});
     for (Bytes i = 0; i < grants; ++i)
-        replay(GrantCreated{GrantId{i + 1}, GrantName("g" + std::to_string(i)), {h1}, Use::dax,
+        replay(GrantCreated{GrantId{i + 1},
+                            GrantName("g" + std::to_string(i)),
+                            {h1},
+                            Use::dax,
                             {{mem0, {i * 4 * MiB, 2 * MiB}}}});
     if (!manager.start({0, 0})) std::abort();
     Millis now = 0;
@@ -99,7 +103,8 @@ BENCHMARK(journal_append)->Arg(1)->Arg(64)->UseRealTime()->Unit(benchmark::kMicr
 
 void bare_write_and_fdatasync(benchmark::State& state) {
     const TempFolder folder;
-    const int fd = open((folder.path / "log").c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    const int fd =
+        open((folder.path / "log").c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) std::abort();
     const std::string line(200, 'x');
     for (auto _ : state)

@@ -34,7 +34,7 @@ dcd_ext extent(u64 dpa, u64 len, u8 tag = 0, u16 seq = 0) {
 
 // A list that owns its extents, as the module does.
 class List {
-   public:
+  public:
     List() = default;
     List(const List&) = delete;
     List& operator=(const List&) = delete;
@@ -58,7 +58,7 @@ class List {
         return dcd_group_check(&list_, &bounds, group.data(), static_cast<u32>(group.size()));
     }
 
-   private:
+  private:
     dcd_extlist list_{};
     std::vector<std::unique_ptr<dcd_ext>> owned_;
 };
@@ -256,11 +256,11 @@ TEST(Twin, ListAgreesWithABitmap) {
                 case 0: {  // offered, and inserted if the rules allow it
                     const dcd_ext e = extent(at * block, n * block);
                     const dcd_verdict verdict = list.offer({e}, bounds);
-                    const dcd_verdict expected = twin.exact(at, n)      ? DCD_KNOWN
-                                                 : n == 0               ? DCD_EMPTY
-                                                 : !inside              ? DCD_OUTSIDE
-                                                 : !twin.free(at, n)    ? DCD_OVERLAP
-                                                                        : DCD_OK;
+                    const dcd_verdict expected = twin.exact(at, n)   ? DCD_KNOWN
+                                                 : n == 0            ? DCD_EMPTY
+                                                 : !inside           ? DCD_OUTSIDE
+                                                 : !twin.free(at, n) ? DCD_OVERLAP
+                                                                     : DCD_OK;
                     RC_ASSERT(verdict == expected);
                     if (verdict != DCD_OK) break;
                     RC_ASSERT(list.insert(e) == 0);
@@ -279,8 +279,8 @@ TEST(Twin, ListAgreesWithABitmap) {
                     break;
                 default:
                     if (inside)
-                        RC_ASSERT((dcd_list_overlap(list.get(), at * block, n * block) == nullptr) ==
-                                  twin.free(at, n));
+                        RC_ASSERT((dcd_list_overlap(list.get(), at * block, n * block) ==
+                                   nullptr) == twin.free(at, n));
             }
             for (u32 i = 1; i < list.get()->n; i++)
                 RC_ASSERT(list.get()->v[i - 1]->dpa + list.get()->v[i - 1]->len <=

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// scenario [--rewrite] FILE…: plays each file; exit code 1 when one prints something else than it says.
+// scenario [--rewrite] FILE…: plays each file; exit code 1 when one prints something else than it
+// says.
 #include <fmt/format.h>
 
 #include <fstream>
@@ -67,6 +68,7 @@ int main(int argc, char** argv) {
         fmt::print(stderr, "usage: scenario [--rewrite] FILE...\n");
         return 2;
     }
-    fmt::print("{} scenario file{}: {}\n", files, files == 1 ? "" : "s", good ? "as told" : "NOT as told");
+    fmt::print("{} scenario file{}: {}\n", files, files == 1 ? "" : "s",
+               good ? "as told" : "NOT as told");
     return good ? 0 : 1;
 }

@@ -32,7 +32,8 @@ Result<Script> parse_script(const std::string& text) {
                 script.blocks.back().expected.push_back(line);
             }
         } else if (line == "----") {
-            if (in != In::commands) return fail(Code::invalid, fmt::format("line {}: ---- without a command", number));
+            if (in != In::commands)
+                return fail(Code::invalid, fmt::format("line {}: ---- without a command", number));
             in = In::expected;
         } else if (in == In::between && (line.empty() || line.starts_with("#"))) {
             before.push_back(line);
@@ -44,7 +45,8 @@ Result<Script> parse_script(const std::string& text) {
             script.blocks.back().commands.push_back(line);
         }
     }
-    if (in == In::commands) return fail(Code::invalid, fmt::format("line {}: commands without ----", number));
+    if (in == In::commands)
+        return fail(Code::invalid, fmt::format("line {}: commands without ----", number));
     script.after = std::move(before);
     return script;
 }

@@ -4,8 +4,8 @@
 //   ----
 //   what it must print
 //   (empty line)
-// Expected output never contains an empty line. Read, compared and rewritten here; carried out by the
-// stage.
+// Expected output never contains an empty line. Read, compared and rewritten here; carried out by
+// the stage.
 #pragma once
 
 #include <string>
@@ -16,10 +16,10 @@
 namespace cxlpool::scenario {
 
 struct Block {
-    std::vector<std::string> before;    // comments and empty lines
+    std::vector<std::string> before;  // comments and empty lines
     std::vector<std::string> commands;
     std::vector<std::string> expected;
-    std::size_t line = 0;               // of the first command
+    std::size_t line = 0;  // of the first command
 };
 
 struct Script {

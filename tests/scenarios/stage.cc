@@ -29,7 +29,8 @@ Result<std::vector<std::string>> Stage::play(const std::string& line) {
 
 Result<Stage::Host*> Stage::host(const std::string& name) {
     const auto found = hosts_.find(HostName{name});
-    if (found == hosts_.end()) return fail(Code::invalid, fmt::format("the stage has no host \"{}\"", name));
+    if (found == hosts_.end())
+        return fail(Code::invalid, fmt::format("the stage has no host \"{}\"", name));
     return &found->second;
 }
 
@@ -50,7 +51,8 @@ Result<void> Stage::obey(const Words& words) {
         }
     }
     if (verb == "tick" || verb == "run") return advance(words);
-    if (verb == "complete" || verb == "drop" || verb == "do" || verb == "repeat") return answer(words);
+    if (verb == "complete" || verb == "drop" || verb == "do" || verb == "repeat")
+        return answer(words);
     if (verb == "power" || verb == "reboot") return power(words);
     if (verb == "show") return show(words);
     if (verb == "report") return report(words);
@@ -88,9 +90,11 @@ Result<void> Stage::obey(const Words& words) {
     return own_hand(words);
 }
 
-// ---- setting the stage ---------------------------------------------------------------------------------
+// ---- setting the stage
+// ---------------------------------------------------------------------------------
 
-// rack mem0:1G,mem1:1G h1,h2 [block=128M] [clean] [h1.mem0=64M]: the last puts DPA 0 at that address.
+// rack mem0:1G,mem1:1G h1,h2 [block=128M] [clean] [h1.mem0=64M]: the last puts DPA 0 at that
+// address.
 Result<void> Stage::build(const Words& words) {
     fabric_ = {};
     devices_.clear();
@@ -102,9 +106,11 @@ Result<void> Stage::build(const Words& words) {
     for (const std::string& one : split(words.at(0), ',')) {
         const auto colon = one.find(':');
         const auto size = parse_size(one.substr(colon + 1));
-        if (colon == std::string::npos || !size) return fail(Code::invalid, "rack: devices are NAME:SIZE");
+        if (colon == std::string::npos || !size)
+            return fail(Code::invalid, "rack: devices are NAME:SIZE");
         const DeviceName name{one.substr(0, colon)};
-        const DeviceSpec spec{.serial = ++serial, .size = *size, .block = 2 * MiB, .identity = "pool-" + name.text};
+        const DeviceSpec spec{
+            .serial = ++serial, .size = *size, .block = 2 * MiB, .identity = "pool-" + name.text};
         fabric_.devices[name] = spec;
         devices_[name] = std::make_unique<sim::SimDevice>(name, spec);
         if (!words.has("clean")) devices_[name]->fill(sim::kOldBytes);
@@ -163,12 +169,14 @@ Result<void> Stage::restart() {
     take(std::move(*output));
     const auto known = manager_->pool().hosts;
     for (const auto& [name, host] : known) {
-        const bool ended = !host.dead && !host.instance.empty() && host.instance != hosts_[name].instance;
+        const bool ended =
+            !host.dead && !host.instance.empty() && host.instance != hosts_[name].instance;
         if (ended) give(HostDied{name, host.instance});
     }
     for (const auto& [name, host] : hosts_) {
         if (host.instance.empty()) {
-            give(HostUnreachable{name, "nobody listens on its management socket", Silence::nobody_listens});
+            give(HostUnreachable{name, "nobody listens on its management socket",
+                                 Silence::nobody_listens});
         } else {
             give(HostUp{name, host.instance});
         }
@@ -185,7 +193,8 @@ void Stage::crash() {
     hold_ = false;
 }
 
-// ---- the manager's caller --------------------------------------------------------------------------------
+// ---- the manager's caller
+// --------------------------------------------------------------------------------
 
 void Stage::give(const Input& input) { take(manager_->step(input, now())); }
 
@@ -193,7 +202,8 @@ void Stage::take(Output output) {
     const std::string text = describe(output);
     if (!text.empty()) say(text);
     const auto append = [](auto& to, auto& from) {
-        to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+        to.insert(to.end(), std::make_move_iterator(from.begin()),
+                  std::make_move_iterator(from.end()));
     };
     append(unsynced_, output.records);
     append(held_.commands, output.commands);
@@ -208,8 +218,8 @@ void Stage::sync() {
 }
 
 // tick 100 | tick 35s: in steps of 100 ms, as fmd's loop does; commands wait for "do".
-// run 5s: the same, but commands are carried out at once, and questions and answers are not printed.
-// run 5s h1,h2: and these hosts report every second, as a living agent does.
+// run 5s: the same, but commands are carried out at once, and questions and answers are not
+// printed. run 5s h1,h2: and these hosts report every second, as a living agent does.
 Result<void> Stage::advance(const Words& words) {
     const auto length = read_time(words.at(0));
     if (!length) return std::unexpected(length.error());
@@ -277,7 +287,8 @@ bool Stage::run_command(std::size_t index) {
     Result<Answer> result = Answer{};
     const auto off = [&](const HostName& name) { return hosts_.at(name).instance.empty(); };
     const auto dead = [&](const HostName& name) {
-        return fail(Code::fabric, fmt::format("{}: its management socket does not answer", name.text));
+        return fail(Code::fabric,
+                    fmt::format("{}: its management socket does not answer", name.text));
     };
     if (const auto* add = std::get_if<AddCapacity>(&command.body)) {
         if (off(add->host)) {
@@ -317,7 +328,8 @@ bool Stage::run_command(std::size_t index) {
     return true;
 }
 
-// ---- hosts ---------------------------------------------------------------------------------------------------
+// ---- hosts
+// ---------------------------------------------------------------------------------------------------
 
 // power off h1 | power on h1 | reboot h1 [told]
 Result<void> Stage::power(const Words& words) {
@@ -360,7 +372,8 @@ Result<void> Stage::own_hand(const Words& words) {
                 auto& log = device->log(name);
                 log.erase(log.begin(), log.begin() + static_cast<std::ptrdiff_t>(group.size()));
                 for (const Range& range : group) {
-                    say(fmt::format("{} {}s {}", name.text, verb, describe(Extent{device_name, range})));
+                    say(fmt::format("{} {}s {}", name.text, verb,
+                                    describe(Extent{device_name, range})));
                 }
             }
         }
@@ -380,7 +393,8 @@ Result<void> Stage::own_hand(const Words& words) {
     }
     if (verb == "giveback") {
         (*one)->plugged.erase(*extent);
-        if (!device.give_back(name, extent->range)) return fail(Code::invalid, "it has not got that");
+        if (!device.give_back(name, extent->range))
+            return fail(Code::invalid, "it has not got that");
         return {};
     }
     return fail(Code::invalid, fmt::format("no command: {}", verb));
@@ -409,10 +423,12 @@ Result<void> Stage::agent(const HostName& name) {
         std::erase_if(log, [&](const sim::LogRecord& record) {
             if (record.kind != sim::LogRecord::Kind::release) return false;
             const bool busy = std::ranges::any_of(it.plugged, [&](const auto& entry) {
-                return entry.first.device == device_name && entry.first.range.overlaps(record.range);
+                return entry.first.device == device_name &&
+                       entry.first.range.overlaps(record.range);
             });
             if (!busy && device->give_back(name, record.range)) {
-                say(fmt::format("{} returns {}", name.text, describe(Extent{device_name, record.range})));
+                say(fmt::format("{} returns {}", name.text,
+                                describe(Extent{device_name, record.range})));
             }
             return !busy;
         });
@@ -466,9 +482,15 @@ HostReport Stage::compose(const HostName& name, const Words& words) {
         }
         if (value("claims", "") == "nothing") out.extents.clear();
         if (auto lie = read_extent(value("lie", "")); lie && lie->device == device_name) {
-            out.extents.push_back({.serial = out.serial, .range = lie->range, .state = "plugged",
-                                   .use = Use::ram, .node = node, .dax = "dax9.0", .error = {},
-                                   .used = {}, .held = {}});
+            out.extents.push_back({.serial = out.serial,
+                                   .range = lie->range,
+                                   .state = "plugged",
+                                   .use = Use::ram,
+                                   .node = node,
+                                   .dax = "dax9.0",
+                                   .error = {},
+                                   .used = {},
+                                   .held = {}});
         }
     }
     return said;
@@ -483,7 +505,8 @@ Result<void> Stage::report(const Words& words) {
     return {};
 }
 
-// ---- looking -------------------------------------------------------------------------------------------------
+// ---- looking
+// -------------------------------------------------------------------------------------------------
 
 Result<void> Stage::show(const Words& words) {
     const std::string what = words.at(0);
@@ -499,9 +522,10 @@ Result<void> Stage::show(const Words& words) {
         for (std::size_t block = 0; block < device.blocks(); ++block) {
             if (!device.block_range(block).overlaps(extent->range)) continue;
             const sim::Mark mark = device.mark(block);
-            found.insert(mark == sim::kZeros       ? "zeros"
-                         : mark == sim::kOldBytes ? "bytes of an earlier run"
-                                                  : fmt::format("bytes of h{}", static_cast<char>(mark)));
+            found.insert(mark == sim::kZeros ? "zeros"
+                         : mark == sim::kOldBytes
+                             ? "bytes of an earlier run"
+                             : fmt::format("bytes of h{}", static_cast<char>(mark)));
         }
         std::string text;
         for (const std::string& one : found) text += (text.empty() ? "" : ", ") + one;
@@ -519,8 +543,8 @@ Result<void> Stage::show(const Words& words) {
     }
     if (what == "hosts") {
         for (const HostView& view : manager_->host_views()) {
-            say(fmt::format("{} {}: {}; granted {}", view.name.text, name_of(view.state), view.state_text,
-                            describe_size(view.granted)));
+            say(fmt::format("{} {}: {}; granted {}", view.name.text, name_of(view.state),
+                            view.state_text, describe_size(view.granted)));
         }
         return {};
     }
@@ -533,8 +557,8 @@ Result<void> Stage::show(const Words& words) {
         return {};
     }
     const auto print = [&](const GrantView& view) {
-        std::string text = fmt::format("{} {} {}", view.name.text, name_of(view.state),
-                                       describe_size(view.size));
+        std::string text =
+            fmt::format("{} {} {}", view.name.text, name_of(view.state), describe_size(view.size));
         for (const Extent& extent : view.extents) text += " " + describe(extent);
         for (const SeenOn& seen : view.seen) {
             text += " " + seen.host.text;

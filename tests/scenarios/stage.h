@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a scenario plays: a manager, a journal, devices that behave as devices do, and hosts that do only
-// what the scenario says. The list of commands is in README.md beside this file.
+// Where a scenario plays: a manager, a journal, devices that behave as devices do, and hosts that
+// do only what the scenario says. The list of commands is in README.md beside this file.
 #pragma once
 
 #include <map>
@@ -40,15 +40,15 @@ class Stage {
     Result<void> answer(const Words& words);
     Result<void> power(const Words& words);
     Result<void> show(const Words& words);
-    Result<void> agent(const HostName& name);           // does what desired says
+    Result<void> agent(const HostName& name);  // does what desired says
     Result<void> report(const Words& words);
     Result<void> restart();
-    Result<void> own_hand(const Words& words);          // what a host does with its devices
+    Result<void> own_hand(const Words& words);  // what a host does with its devices
     void crash();
     void give(const Input& input);
     void take(Output output);
     void sync();
-    bool run_command(std::size_t index);                // of waiting_, on the devices
+    bool run_command(std::size_t index);  // of waiting_, on the devices
     void run_all();
     void say(std::string text);
     Result<Host*> host(const std::string& name);
@@ -61,10 +61,10 @@ class Stage {
     std::map<HostName, Host> hosts_;
     std::optional<Manager> manager_;
     std::vector<Record> journal_, unsynced_;
-    std::vector<Command> waiting_;        // started, not carried out
-    std::vector<Completion> done_;        // delivered once, by op: for repeats
-    Output held_;                         // effects that wait for the sync
-    bool hold_ = false;                   // commits wait for "sync"
+    std::vector<Command> waiting_;  // started, not carried out
+    std::vector<Completion> done_;  // delivered once, by op: for repeats
+    Output held_;                   // effects that wait for the sync
+    bool hold_ = false;             // commits wait for "sync"
     bool quiet_ = false;
     Millis now_ms_ = 0;
     std::uint64_t last_ticket_ = 0;

@@ -28,11 +28,14 @@ Words read_words(const std::string& line) {
 
 std::string Words::rest_after(std::size_t plain_words) const {
     std::string text;
-    for (std::size_t i = plain_words; i < plain.size(); ++i) text += (text.empty() ? "" : " ") + plain[i];
+    for (std::size_t i = plain_words; i < plain.size(); ++i)
+        text += (text.empty() ? "" : " ") + plain[i];
     return text;
 }
 
-bool Words::has(const std::string& word) const { return std::ranges::find(plain, word) != plain.end(); }
+bool Words::has(const std::string& word) const {
+    return std::ranges::find(plain, word) != plain.end();
+}
 
 Result<Millis> read_time(const std::string& text) {
     Millis unit = 1;
@@ -49,11 +52,13 @@ Result<Millis> read_time(const std::string& text) {
 Result<Extent> read_extent(const std::string& text) {
     const auto open = text.find('['), dash = text.find('-'), close = text.find(']');
     if (open == std::string::npos || dash == std::string::npos || close == std::string::npos) {
-        return fail(Code::invalid, fmt::format("\"{}\" is not an extent such as mem0[0-256M]", text));
+        return fail(Code::invalid,
+                    fmt::format("\"{}\" is not an extent such as mem0[0-256M]", text));
     }
     const auto from = parse_size(text.substr(open + 1, dash - open - 1));
     const auto to = parse_size(text.substr(dash + 1, close - dash - 1));
-    if (!from || !to || *to <= *from) return fail(Code::invalid, fmt::format("\"{}\" is no range", text));
+    if (!from || !to || *to <= *from)
+        return fail(Code::invalid, fmt::format("\"{}\" is no range", text));
     return Extent{DeviceName{text.substr(0, open)}, {*from, *to - *from}};
 }
 
@@ -92,7 +97,8 @@ Result<Result<Answer>> read_answer(const Words& words) {
     std::vector<Presence> all;
     for (std::size_t i = 1; i < words.plain.size(); ++i) {
         bool known = false;
-        for (Presence one : {Presence::unknown, Presence::none, Presence::pending, Presence::accepted}) {
+        for (Presence one :
+             {Presence::unknown, Presence::none, Presence::pending, Presence::accepted}) {
             if (words.plain[i] == name_of(one)) {
                 all.push_back(one);
                 known = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checker watches one invariant of the design (docs/ARCHITECTURE.md) against the rack's truth and the
-// durable journal. It is told of everything as it happens; the first violation ends the run.
+// A checker watches one invariant of the design (docs/ARCHITECTURE.md) against the rack's truth and
+// the durable journal. It is told of everything as it happens; the first violation ends the run.
 #pragma once
 
 #include <memory>
@@ -26,10 +26,10 @@ struct Violation {
 struct Truth {
     const sim::SimWorld& world;
     const Ledger& ledger;
-    const Manager* manager = nullptr;            // nothing while it is down
-    std::vector<std::pair<HostName, Extent>> foreign;  // given by somebody else, on purpose
+    const Manager* manager = nullptr;                         // nothing while it is down
+    std::vector<std::pair<HostName, Extent>> foreign;         // given by somebody else, on purpose
     std::set<std::pair<HostName, std::string>> fences_asked;  // by an operator
-    std::vector<Record> durable;                 // all of them, in order
+    std::vector<Record> durable;                              // all of them, in order
 
     bool is_foreign(const HostName& host, const DeviceName& device, Range range) const;
     bool reaches(const HostName& host, const DeviceName& device, Range range) const {
@@ -44,18 +44,18 @@ class Checker {
     Checker(int invariant, const Truth& truth) : truth_(truth), invariant_(invariant) {}
     virtual ~Checker() = default;
 
-    virtual void effect(const sim::Effect&) {}       // the rack did something
-    virtual void record(const Record&) {}            // has just become durable
+    virtual void effect(const sim::Effect&) {}         // the rack did something
+    virtual void record(const Record&) {}              // has just become durable
     virtual void contradiction(const std::string&) {}  // … and makes no sense to the ledger
-    virtual void command(const Command&) {}          // is about to be started
-    virtual void heard(const Input&) {}              // is about to be given to the manager
+    virtual void command(const Command&) {}            // is about to be started
+    virtual void heard(const Input&) {}                // is about to be given to the manager
     virtual void repeated(const Input&, const Output&, bool) {}  // what came of hearing it again
-    virtual void reply(const Intent&, const Reply&) {}  // is about to be sent
+    virtual void reply(const Intent&, const Reply&) {}           // is about to be sent
     virtual void crashed() {}
-    virtual void restarted() {}                      // replayed, not started yet
+    virtual void restarted() {}  // replayed, not started yet
     virtual void replay_refused(const std::string&) {}
-    virtual void settled(const DoctorView*) {}       // faults have stopped long ago
-    virtual void emptied() {}                        // … and every grant was released long ago
+    virtual void settled(const DoctorView*) {}  // faults have stopped long ago
+    virtual void emptied() {}                   // … and every grant was released long ago
 
     int invariant() const { return invariant_; }
     const std::optional<Violation>& violation() const { return violation_; }

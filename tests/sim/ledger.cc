@@ -34,7 +34,8 @@ const LedgerGrant* Ledger::find_live(const GrantName& name) const {
     return nullptr;
 }
 
-bool Ledger::held_since_scrub(const HostName& host, const DeviceName& device, std::size_t block) const {
+bool Ledger::held_since_scrub(const HostName& host, const DeviceName& device,
+                              std::size_t block) const {
     const auto found = held_.find({host, device});
     return found != held_.end() && found->second.contains(block);
 }
@@ -51,15 +52,19 @@ std::optional<std::string> Ledger::apply(const Record& record) {
     std::optional<std::string> wrong;
     const auto grant_of = [&](GrantId id) -> LedgerGrant& {
         if (!grants_.contains(id) || grants_.at(id).gone) {
-            wrong = fmt::format("record {} is about grant #{}, which does not live", record.seq.value,
-                                id.value);
+            wrong = fmt::format("record {} is about grant #{}, which does not live",
+                                record.seq.value, id.value);
         }
         return grants_[id];
     };
     if (const auto* created = std::get_if<GrantCreated>(&record.body)) {
-        LedgerGrant grant{.id = created->id, .name = created->name,
+        LedgerGrant grant{.id = created->id,
+                          .name = created->name,
                           .hosts = {created->hosts.begin(), created->hosts.end()},
-                          .use = created->use, .extents = created->extents, .failure = {}, .offered = {},
+                          .use = created->use,
+                          .extents = created->extents,
+                          .failure = {},
+                          .offered = {},
                           .returning = {}};
         if (find_live(created->name)) wrong = fmt::format("{} lives twice", created->name.text);
         for (const Extent& extent : grant.extents) {
@@ -104,7 +109,8 @@ std::optional<std::string> Ledger::apply(const Record& record) {
         }
         for (auto& [id, grant] : grants_) {
             std::erase_if(grant.offered, [&](const auto& leg) { return leg.first == dead->host; });
-            std::erase_if(grant.returning, [&](const auto& leg) { return leg.first == dead->host; });
+            std::erase_if(grant.returning,
+                          [&](const auto& leg) { return leg.first == dead->host; });
         }
     } else if (const auto* scrub = std::get_if<ScrubStarted>(&record.body)) {
         scrubs_.insert(scrub->extent);

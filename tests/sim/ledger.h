@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the durable journal says, kept by a naive twin of the core's pool: one owner number a DC block, no
-// interval arithmetic, nothing shared with core/pool.cc. Checkers compare the rack's truth with it.
+// What the durable journal says, kept by a naive twin of the core's pool: one owner number a DC
+// block, no interval arithmetic, nothing shared with core/pool.cc. Checkers compare the rack's
+// truth with it.
 #pragma once
 
 #include <map>
@@ -30,7 +31,8 @@ class Ledger {
   public:
     explicit Ledger(const Fabric& fabric);
 
-    // A sentence when the record contradicts what was there; the ledger then follows it all the same.
+    // A sentence when the record contradicts what was there; the ledger then follows it all the
+    // same.
     std::optional<std::string> apply(const Record& record);
 
     const LedgerGrant* owner(const DeviceName& device, std::size_t block) const;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // fmsim --seed N | --seeds A..B   runs with these seeds; exit code 1 at the first violation
 //       --trace                   prints every event
-//       --twice                   each seed twice: the same seed must give the same trace (invariant 12)
-//       --plant BUG               with a planted bug (plant.h); exit code 0 only if its checker saw it
+//       --twice                   each seed twice: the same seed must give the same trace
+//       (invariant 12)
+//       --plant BUG               with a planted bug (plant.h); exit code 0 only if its checker saw
+//       it
 //       --plants                  all planted bugs
 #include <fmt/format.h>
 
@@ -40,9 +42,10 @@ Options parse(int argc, char** argv) {
         } else if (word == "--seed" && number(value, options.first)) {
             options.last = options.first;
             ++i;
-        } else if (const auto dots = value.find(".."); word == "--seeds" && dots != value.npos &&
-                                                       number(value.substr(0, dots), options.first) &&
-                                                       number(value.substr(dots + 2), options.last)) {
+        } else if (const auto dots = value.find("..");
+                   word == "--seeds" && dots != value.npos &&
+                   number(value.substr(0, dots), options.first) &&
+                   number(value.substr(dots + 2), options.last)) {
             ++i;
         } else if (word == "--plant" && (options.plant = find_plant(value))) {
             ++i;
@@ -72,13 +75,13 @@ Verdict run_seed(std::uint64_t seed, Plant plant, bool trace, bool twice) {
     return verdict;
 }
 
-// A plant is seen when some seed of a few makes the checker of its invariant fail, and none another's first.
+// A plant is seen when some seed of a few makes the checker of its invariant fail, and none
+// another's first.
 bool plant_is_seen(const PlantInfo& info) {
     constexpr std::uint64_t most_seeds = 40;
     int other = 0;
     for (std::uint64_t seed = 1; seed <= most_seeds; ++seed) {
-        const Verdict verdict =
-            run_seed(seed, info.plant, false, info.plant == Plant::own_clock);
+        const Verdict verdict = run_seed(seed, info.plant, false, info.plant == Plant::own_clock);
         if (!verdict.violation) continue;
         if (verdict.violation->invariant == info.invariant) {
             fmt::print("plant {}: seen with seed {}: invariant {}: {}\n", info.name, seed,
@@ -89,8 +92,9 @@ bool plant_is_seen(const PlantInfo& info) {
         fmt::print("plant {}: seed {} shows it as invariant {}: {}\n", info.name, seed,
                    verdict.violation->invariant, verdict.violation->what);
     }
-    fmt::print("plant {}: the checker of invariant {} did not see it in {} seeds ({} shown by others)\n",
-               info.name, info.invariant, most_seeds, other);
+    fmt::print(
+        "plant {}: the checker of invariant {} did not see it in {} seeds ({} shown by others)\n",
+        info.name, info.invariant, most_seeds, other);
     return false;
 }
 
@@ -98,7 +102,8 @@ int run(const Options& options) {
     if (options.all_plants || options.plant) {
         bool all = true;
         for (const PlantInfo& info : kPlants) {
-            if (!options.plant || options.plant->plant == info.plant) all = plant_is_seen(info) && all;
+            if (!options.plant || options.plant->plant == info.plant)
+                all = plant_is_seen(info) && all;
         }
         return all ? 0 : 1;
     }
@@ -125,8 +130,9 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
     const auto options = cxlpool::fmsim::parse(argc, argv);
     if (options.bad) {
-        fmt::print(stderr, "usage: fmsim [--seed N | --seeds A..B] [--trace] [--twice] "
-                           "[--plant BUG | --plants]\n");
+        fmt::print(stderr,
+                   "usage: fmsim [--seed N | --seeds A..B] [--trace] [--twice] "
+                   "[--plant BUG | --plants]\n");
         return 2;
     }
     return cxlpool::fmsim::run(options);

@@ -19,9 +19,15 @@ constexpr std::size_t kLastEvents = 30;
 }  // namespace
 
 Run::Run(std::uint64_t seed, Plant plant, bool print_trace)
-    : seed_(seed), plant_(plant), print_trace_(print_trace), swarm_(draw_swarm(seed)),
-      random_(seed * 104729 + 7), world_(swarm_.rack), ledger_(world_.fabric()),
-      truth_{world_, ledger_, nullptr, {}, {}, {}}, checkers_(all_checkers(truth_)) {
+    : seed_(seed),
+      plant_(plant),
+      print_trace_(print_trace),
+      swarm_(draw_swarm(seed)),
+      random_(seed * 104729 + 7),
+      world_(swarm_.rack),
+      ledger_(world_.fabric()),
+      truth_{world_, ledger_, nullptr, {}, {}, {}},
+      checkers_(all_checkers(truth_)) {
     if (plant_ == Plant::touch_foreign) swarm_.foreign = true;
     if (plant_ == Plant::torn_replay || plant_ == Plant::early_reply) swarm_.crash_per_effect = 20;
     if (plant_ == Plant::early_reply || plant_ == Plant::early_command ||
@@ -36,8 +42,8 @@ Run::Run(std::uint64_t seed, Plant plant, bool print_trace)
         if (effect.kind == sim::Effect::Kind::host_died ||
             effect.kind == sim::Effect::Kind::returned) {
             std::erase_if(truth_.foreign, [&](const auto& claim) {
-                return claim.first == effect.host && !truth_.reaches(claim.first, claim.second.device,
-                                                                     claim.second.range);
+                return claim.first == effect.host &&
+                       !truth_.reaches(claim.first, claim.second.device, claim.second.range);
             });
         }
         check([&](Checker& checker) { checker.effect(effect); });
@@ -56,13 +62,13 @@ Run::Run(std::uint64_t seed, Plant plant, bool print_trace)
     };
 }
 
-Now Run::now() const {
-    return {world_.now(), (1'800'000'000'000 + world_.now()) * 1000};
-}
+Now Run::now() const { return {world_.now(), (1'800'000'000'000 + world_.now()) * 1000}; }
 
 void Run::tell(const std::string& line) {
     std::string full = fmt::format("{:>7} {}", world_.now(), line);
-    for (const char c : full) verdict_.trace_hash = (verdict_.trace_hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+    for (const char c : full)
+        verdict_.trace_hash =
+            (verdict_.trace_hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
     if (print_trace_) fmt::print("{}\n", full);
     last_.push_back(std::move(full));
     if (last_.size() > kLastEvents) last_.pop_front();
@@ -76,7 +82,8 @@ void Run::check(Tell tell_checker) {
     }
 }
 
-// ---- the manager's caller ------------------------------------------------------------------------------
+// ---- the manager's caller
+// ------------------------------------------------------------------------------
 
 void Run::hear(const Input& input) {
     if (!manager_ || over()) return;
@@ -127,10 +134,15 @@ void Run::feed(const Input& input) {
                 device.extents.clear();
                 for (const DesiredExtent& wanted : list.extents) {
                     if (wanted.serial != device.serial) continue;
-                    device.extents.push_back({.serial = wanted.serial, .range = wanted.range,
+                    device.extents.push_back({.serial = wanted.serial,
+                                              .range = wanted.range,
                                               .state = wanted.plugged ? "plugged" : "accepted",
-                                              .use = wanted.use, .node = 1, .dax = "dax0.0",
-                                              .error = {}, .used = {}, .held = {}});
+                                              .use = wanted.use,
+                                              .node = 1,
+                                              .dax = "dax0.0",
+                                              .error = {},
+                                              .used = {},
+                                              .held = {}});
                 }
             }
         }
@@ -183,8 +195,8 @@ void Run::made_durable(const std::vector<Record>& records) {
     }
 }
 
-// The commit has reached the disk: what waited for it may happen now, one effect after the other, and fmd
-// may die after each of them.
+// The commit has reached the disk: what waited for it may happen now, one effect after the other,
+// and fmd may die after each of them.
 void Run::sync() {
     sync_at_ = 0;
     if (maybe_crash()) return;
@@ -237,7 +249,8 @@ void Run::start_command(Command command) {
     }
     if (plant_ == Plant::no_scrub) {
         if (const auto* scrub = std::get_if<Scrub>(&command.body)) {
-            inbox_.push_back(Completion{command.op, Answer{ScrubReceipt{scrub->extent.range.length}}});
+            inbox_.push_back(
+                Completion{command.op, Answer{ScrubReceipt{scrub->extent.range.length}}});
         }
     }
 }
@@ -252,7 +265,8 @@ void Run::send(const Reply& reply) {
     asked_.erase(asked);
 }
 
-// ---- crashes -----------------------------------------------------------------------------------------------
+// ---- crashes
+// -----------------------------------------------------------------------------------------------
 
 bool Run::maybe_crash() {
     if (!faults_on_ || !manager_ || !random_.chance(swarm_.crash_per_effect)) return false;
@@ -313,7 +327,8 @@ void Run::restart() {
     absorb(std::move(*output));
 }
 
-// ---- the course of a run ------------------------------------------------------------------------------------
+// ---- the course of a run
+// ------------------------------------------------------------------------------------
 
 // Somebody else gives a host something that no grant owns, while fmd cannot see it happen.
 void Run::add_foreign() {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run of the simulator: a manager, its journal, a rack, a workload, faults; first a safety phase with
-// faults, then a liveness phase without. The run is the manager's caller and keeps its contract
-// (core/manager.h) to the letter, crashes included; everything it does comes from the seed.
+// One run of the simulator: a manager, its journal, a rack, a workload, faults; first a safety
+// phase with faults, then a liveness phase without. The run is the manager's caller and keeps its
+// contract (core/manager.h) to the letter, crashes included; everything it does comes from the
+// seed.
 #pragma once
 
 #include <deque>
@@ -73,7 +74,7 @@ class Run {
     std::optional<Manager> manager_;
     std::deque<Pending> pending_;
     std::vector<Record> unsynced_;
-    std::deque<Input> inbox_;           // Durable(seq), to be heard after the step in hand
+    std::deque<Input> inbox_;  // Durable(seq), to be heard after the step in hand
     Millis sync_at_ = 0, restart_at_ = 0, next_intent_ = 0, next_chaos_ = 0, next_tick_ = 0;
     bool faults_on_ = true;
     std::uint64_t last_ticket_ = 0;

@@ -19,7 +19,9 @@ sim::RackConfig draw_rack(Random& random) {
     const std::uint64_t hosts = 2 + random.below(3);
     for (std::uint64_t i = 0; i < devices; ++i) {
         rack.fabric.devices[DeviceName{fmt::format("mem{}", i)}] = {
-            .serial = i + 1, .size = (8 + random.below(25)) * 8 * MiB, .block = 2 * MiB,
+            .serial = i + 1,
+            .size = (8 + random.below(25)) * 8 * MiB,
+            .block = 2 * MiB,
             .identity = fmt::format("sim:mem{}", i)};
     }
     for (std::uint64_t i = 0; i < hosts; ++i) {
@@ -49,9 +51,14 @@ Swarm draw_swarm(std::uint64_t seed) {
     Swarm swarm;
     swarm.rack = draw_rack(random);
     swarm.rack.seed = seed;
-    swarm.limits = {.offer_ms = 5'000, .drain_ms = 15'000, .silent_ms = 3'000, .answer_ms = 2'000,
-                    .retry_first_ms = 50, .retry_last_ms = 1'000,
-                    .scrub_chunk = (8 + random.below(5) * 8) * MiB, .offer_tries = 5,
+    swarm.limits = {.offer_ms = 5'000,
+                    .drain_ms = 15'000,
+                    .silent_ms = 3'000,
+                    .answer_ms = 2'000,
+                    .retry_first_ms = 50,
+                    .retry_last_ms = 1'000,
+                    .scrub_chunk = (8 + random.below(5) * 8) * MiB,
+                    .offer_tries = 5,
                     .extents_per_group = 8};
     sim::Faults& faults = swarm.rack.faults;
     faults.command_lost = rate(random, 100);
@@ -71,9 +78,9 @@ Swarm draw_swarm(std::uint64_t seed) {
     swarm.chaos_every_ms = random.chance(800) ? random.between(500, 8'000) : 0;
     swarm.sync_ms = random.chance(500) ? 0 : random.between(1, 40);
     swarm.crash_per_effect = rate(random, 30);
-    for (bool* one : {&swarm.reboots, &swarm.power_cycles, &swarm.unreachable, &swarm.hangs,
-                      &swarm.silent, &swarm.driver, &swarm.lies, &swarm.slow, &swarm.refuses,
-                      &swarm.returns, &swarm.holds}) {
+    for (bool* one :
+         {&swarm.reboots, &swarm.power_cycles, &swarm.unreachable, &swarm.hangs, &swarm.silent,
+          &swarm.driver, &swarm.lies, &swarm.slow, &swarm.refuses, &swarm.returns, &swarm.holds}) {
         *one = random.chance(450);
     }
     // A foreign claim on a host that cannot be asked cannot be seen: these two do not go together.
@@ -84,8 +91,9 @@ Swarm draw_swarm(std::uint64_t seed) {
 std::string Swarm::describe() const {
     const sim::Faults& f = rack.faults;
     std::string text = fmt::format(
-        "{} devices, {} hosts, {} s, intents every {} ms, chaos every {} ms, sync {} ms", rack.fabric.devices.size(),
-        rack.fabric.hosts.size(), safety_ms / 1000, intent_every_ms, chaos_every_ms, sync_ms);
+        "{} devices, {} hosts, {} s, intents every {} ms, chaos every {} ms, sync {} ms",
+        rack.fabric.devices.size(), rack.fabric.hosts.size(), safety_ms / 1000, intent_every_ms,
+        chaos_every_ms, sync_ms);
     const auto add = [&](const char* name, unsigned value) {
         if (value != 0) text += fmt::format(", {} {}", name, value);
     };
@@ -145,8 +153,10 @@ std::string chaos(const Swarm& swarm, sim::SimWorld& world, Random& random) {
             if (!swarm.unreachable) break;
             world.set_reachable(name, b.unreachable);
             return fmt::format("{} is {}", name.text, b.unreachable ? "unreachable" : "reachable");
-        case 3: return swarm.hangs ? toggle(b.hung, "hanging") : "";
-        case 4: return swarm.silent ? toggle(b.silent, "silence") : "";
+        case 3:
+            return swarm.hangs ? toggle(b.hung, "hanging") : "";
+        case 4:
+            return swarm.silent ? toggle(b.silent, "silence") : "";
         case 5:
             if (!swarm.driver || !host.up()) break;
             if (b.driver == sim::Driver::ready) {
@@ -158,8 +168,8 @@ std::string chaos(const Swarm& swarm, sim::SimWorld& world, Random& random) {
         case 7: {
             if (!swarm.lies) break;
             static constexpr sim::Lie lies[] = {
-                sim::Lie::none, sim::Lie::claims_plugged, sim::Lie::claims_unplugged,
-                sim::Lie::claims_nothing, sim::Lie::claims_others, sim::Lie::claims_nonsense};
+                sim::Lie::none,           sim::Lie::claims_plugged, sim::Lie::claims_unplugged,
+                sim::Lie::claims_nothing, sim::Lie::claims_others,  sim::Lie::claims_nonsense};
             const auto pick = random.below(6);
             b.lie = lies[pick];
             host.kick();
@@ -170,9 +180,12 @@ std::string chaos(const Swarm& swarm, sim::SimWorld& world, Random& random) {
             b.accept_ms = random.chance(500) ? 5 : random.between(1'000, 30'000);
             host.kick();
             return fmt::format("{} answers offers after {} ms", name.text, b.accept_ms);
-        case 9: return swarm.refuses ? toggle(b.rejects, "rejecting") : "";
-        case 10: return swarm.refuses ? toggle(b.never_accepts, "not accepting") : "";
-        case 11: return swarm.returns ? toggle(b.never_returns, "not returning") : "";
+        case 9:
+            return swarm.refuses ? toggle(b.rejects, "rejecting") : "";
+        case 10:
+            return swarm.refuses ? toggle(b.never_accepts, "not accepting") : "";
+        case 11:
+            return swarm.returns ? toggle(b.never_returns, "not returning") : "";
         case 12:
             if (swarm.returns && host.give_back_one(random.below(100))) {
                 return name.text + " gives one extent back unasked";
@@ -183,7 +196,9 @@ std::string chaos(const Swarm& swarm, sim::SimWorld& world, Random& random) {
             b.held = b.held == 0 ? 37 * MiB : 0;
             b.held_ms = random.between(0, 20'000);
             return fmt::format("{} holds {} of pool memory", name.text, describe_size(b.held));
-        case 14: host.scribble(); return name.text + " writes to all it has";
+        case 14:
+            host.scribble();
+            return name.text + " writes to all it has";
     }
     return "";
 }

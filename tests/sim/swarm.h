@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may go wrong in one run. Every seed draws its own subset of faults (swarm testing): a run with few
-// kinds of fault goes deeper into each than one with all of them.
+// What may go wrong in one run. Every seed draws its own subset of faults (swarm testing): a run
+// with few kinds of fault goes deeper into each than one with all of them.
 #pragma once
 
 #include <string>
@@ -23,7 +23,8 @@ struct Swarm {
     bool foreign = false;
     // What hosts may do, each with its own switch.
     bool reboots = false, power_cycles = false, unreachable = false, hangs = false, silent = false,
-         driver = false, lies = false, slow = false, refuses = false, returns = false, holds = false;
+         driver = false, lies = false, slow = false, refuses = false, returns = false,
+         holds = false;
 
     std::string describe() const;
 };

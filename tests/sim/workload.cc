@@ -33,11 +33,21 @@ CreateGrant draw_create(const Fabric& fabric, sim::Random& random) {
 CreateGrant draw_nonsense(const Fabric& fabric, sim::Random& random) {
     CreateGrant create = draw_create(fabric, random);
     switch (random.below(5)) {
-        case 0: create.size = 0; break;
-        case 1: create.size += 1; break;
-        case 2: create.size = ~Bytes{0}; break;
-        case 3: create.hosts = {HostName{"nobody"}}; break;
-        case 4: create.name = GrantName{"Not A Name"}; break;
+        case 0:
+            create.size = 0;
+            break;
+        case 1:
+            create.size += 1;
+            break;
+        case 2:
+            create.size = ~Bytes{0};
+            break;
+        case 3:
+            create.hosts = {HostName{"nobody"}};
+            break;
+        case 4:
+            create.name = GrantName{"Not A Name"};
+            break;
     }
     return create;
 }

@@ -16,8 +16,8 @@ namespace cxlpool::sim {
 
 class SimBackend : public Backend {
   public:
-    // `config.run` tells the machines of this process from those of an earlier one: a new process of fmd
-    // finds new machines, as after a power cycle of the whole rack. Empty: drawn at random.
+    // `config.run` tells the machines of this process from those of an earlier one: a new process
+    // of fmd finds new machines, as after a power cycle of the whole rack. Empty: drawn at random.
     explicit SimBackend(RackConfig config = default_rack());
 
     Result<Fabric> open() override;
@@ -25,7 +25,8 @@ class SimBackend : public Backend {
     void run(Sink sink) override;
     void start_command(const Command& command) override;
 
-    // Lets the rack live until `now` and delivers what came of it. Never call it from inside the sink.
+    // Lets the rack live until `now` and delivers what came of it. Never call it from inside the
+    // sink.
     void advance(Millis now);
     // How long the rack has nothing to say: for a loop that would rather sleep than tick.
     std::optional<Millis> next_event() const { return world_->next_event(); }

@@ -99,9 +99,9 @@ Result<void> read_behaviour(const json& object, const std::string& path, Behavio
     auto ok = read_object(
         object, path,
         {{"driver", one_of(b.driver, std::map<std::string, Driver>{{"ready", Driver::ready},
-                                                                  {"none", Driver::none},
-                                                                  {"other", Driver::other},
-                                                                  {"broken", Driver::broken}})},
+                                                                   {"none", Driver::none},
+                                                                   {"other", Driver::other},
+                                                                   {"broken", Driver::broken}})},
          {"other_driver", into(b.other_driver)},
          {"online_policy", into(b.online_policy)},
          {"silent", into(b.silent)},
@@ -134,18 +134,20 @@ Result<void> read_sim(const json& object, RackConfig& rack) {
         if (!value.is_object()) return wrong(path, "an object");
         for (const auto& [name, behaviour] : value.items()) {
             if (!rack.fabric.hosts.contains(HostName{name})) {
-                return fail(Code::invalid, fmt::format("fabric file: {} names no host: {}", path, name));
+                return fail(Code::invalid,
+                            fmt::format("fabric file: {} names no host: {}", path, name));
             }
             auto ok = read_behaviour(behaviour, path + "." + name, rack.behaviour[HostName{name}]);
             if (!ok) return ok;
         }
         return {};
     };
-    return read_object(object, "sim", {{"seed", into(rack.seed)},
-                                       {"old_bytes", into(rack.old_bytes)},
-                                       {"offer_ms", into(rack.offer_ms)},
-                                       {"scrub_ms", into(rack.scrub_ms)},
-                                       {"hosts", hosts}});
+    return read_object(object, "sim",
+                       {{"seed", into(rack.seed)},
+                        {"old_bytes", into(rack.old_bytes)},
+                        {"offer_ms", into(rack.offer_ms)},
+                        {"scrub_ms", into(rack.scrub_ms)},
+                        {"hosts", hosts}});
 }
 
 Setter ignored() {
@@ -155,11 +157,15 @@ Setter ignored() {
 Result<void> read_device(const json& object, const std::string& path, Fabric& fabric) {
     DeviceSpec spec;
     std::string name;
-    auto ok = read_object(object, path, {{"name", into(name)}, {"serial", into(spec.serial)},
-                                         {"size", size_into(spec.size)},
-                                         {"block", size_into(spec.block)}, {"pool_file", ignored()}});
+    auto ok = read_object(object, path,
+                          {{"name", into(name)},
+                           {"serial", into(spec.serial)},
+                           {"size", size_into(spec.size)},
+                           {"block", size_into(spec.block)},
+                           {"pool_file", ignored()}});
     if (!ok) return ok;
-    if (auto good = parse_name("device", name); !good) return wrong(path + ".name", good.error().message);
+    if (auto good = parse_name("device", name); !good)
+        return wrong(path + ".name", good.error().message);
     if (spec.block == 0 || spec.size == 0 || spec.size % spec.block != 0) {
         return wrong(path + ".size", "a multiple of the device's block, more than 0");
     }
@@ -178,21 +184,28 @@ Result<void> read_host(const json& object, const std::string& path, Fabric& fabr
         for (std::size_t i = 0; i < value.size(); ++i) {
             const std::string here = fmt::format("{}[{}]", at, i);
             std::string device;
-            auto read = value[i].is_string()
-                            ? into(device)(value[i], here)
-                            : read_object(value[i], here, {{"device", into(device)},
-                                                           {"path", ignored()}, {"region", ignored()}});
+            auto read =
+                value[i].is_string()
+                    ? into(device)(value[i], here)
+                    : read_object(
+                          value[i], here,
+                          {{"device", into(device)}, {"path", ignored()}, {"region", ignored()}});
             if (!read) return read;
-            if (!fabric.devices.contains(DeviceName{device})) return wrong(here, "a device of \"devices\"");
+            if (!fabric.devices.contains(DeviceName{device}))
+                return wrong(here, "a device of \"devices\"");
             spec.devices.insert(DeviceName{device});
         }
         return {};
     };
-    auto ok = read_object(object, path, {{"name", into(name)}, {"devices", devices},
-                                         {"socket", ignored()}, {"socket_uid", ignored()},
-                                         {"qmp", ignored()}});
+    auto ok = read_object(object, path,
+                          {{"name", into(name)},
+                           {"devices", devices},
+                           {"socket", ignored()},
+                           {"socket_uid", ignored()},
+                           {"qmp", ignored()}});
     if (!ok) return ok;
-    if (auto good = parse_name("host", name); !good) return wrong(path + ".name", good.error().message);
+    if (auto good = parse_name("host", name); !good)
+        return wrong(path + ".name", good.error().message);
     if (!fabric.hosts.emplace(HostName{name}, spec).second) {
         return fail(Code::invalid, fmt::format("fabric file: {} names {} twice", path, name));
     }

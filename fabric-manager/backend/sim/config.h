@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The "sim" side of fmd.json: the same devices and hosts as for any backend, plus one optional object
-// that tells how the simulated hosts behave:
-//   "sim": {"seed": 7, "old_bytes": true, "hosts": {"h2": {"driver": "none"}, "h3": {"silent": true}}}
+// The "sim" side of fmd.json: the same devices and hosts as for any backend, plus one optional
+// object that tells how the simulated hosts behave:
+//   "sim": {"seed": 7, "old_bytes": true, "hosts": {"h2": {"driver": "none"}, "h3": {"silent":
+//   true}}}
 #pragma once
 
 #include <string_view>

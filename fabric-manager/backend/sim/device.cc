@@ -32,8 +32,8 @@ Result<void> SimDevice::check(const HostName& host, const std::vector<Range>& gr
     for (const Range& range : group) {
         if (range.length == 0 || range.dpa % spec_.block != 0 || range.length % spec_.block != 0 ||
             range.end() > spec_.size || range.end() < range.dpa) {
-            return fail(Code::fabric, fmt::format("{}{} for {} is not a range of whole DC blocks", name_.text,
-                                                  describe(range), host.text));
+            return fail(Code::fabric, fmt::format("{}{} for {} is not a range of whole DC blocks",
+                                                  name_.text, describe(range), host.text));
         }
     }
     return {};
@@ -56,9 +56,10 @@ Result<void> SimDevice::add(const HostName& host, const std::vector<Range>& grou
     }
     if (there == group.size()) return {};
     if (there != 0) {
-        return fail(Code::fabric,
-                    fmt::format("{}: a part of the group is offered to {} or accepted by it already",
-                                name_.text, host.text));
+        return fail(
+            Code::fabric,
+            fmt::format("{}: a part of the group is offered to {} or accepted by it already",
+                        name_.text, host.text));
     }
     port.pending.push_back(group);
     for (std::size_t i = 0; i < group.size(); ++i) {
@@ -72,8 +73,9 @@ Result<void> SimDevice::release(const HostName& host, const std::vector<Range>& 
     Port& port = ports_[host];
     for (const Range& range : ranges) {
         if (is_pending(port, range)) {
-            return fail(Code::fabric, fmt::format("{}: cannot release {} of {} with a pending DPA range",
-                                                  name_.text, describe(range), host.text));
+            return fail(Code::fabric,
+                        fmt::format("{}: cannot release {} of {} with a pending DPA range",
+                                    name_.text, describe(range), host.text));
         }
     }
     for (const Range& range : ranges) {

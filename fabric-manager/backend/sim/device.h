@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pooled memory device as the fabric sees it: one DC region, a port for each attached host, and the
-// memory itself. It knows nothing of grants. It does to extents what QEMU's model does (FACTS, section 3):
-// an event log of 8 records, groups answered whole and strictly in order, an offer that cannot be
-// withdrawn, acceptance that survives a guest reboot and is forgotten with the machine.
+// A pooled memory device as the fabric sees it: one DC region, a port for each attached host, and
+// the memory itself. It knows nothing of grants. It does to extents what QEMU's model does (FACTS,
+// section 3): an event log of 8 records, groups answered whole and strictly in order, an offer that
+// cannot be withdrawn, acceptance that survives a guest reboot and is forgotten with the machine.
 //
-// Memory is kept as one mark a DC block: whose bytes stand there. That is all a leak needs to be seen.
+// Memory is kept as one mark a DC block: whose bytes stand there. That is all a leak needs to be
+// seen.
 #pragma once
 
 #include <cstdint>
@@ -41,21 +42,23 @@ class SimDevice {
     const DeviceName& name() const { return name_; }
     const DeviceSpec& spec() const { return spec_; }
 
-    // ---- the fabric manager's side -----------------------------------------------------------------
-    // Offers a group. Nothing happens unless all of it can be offered; a group that is there already
-    // (pending or accepted, whole) is found done. Records beyond the log's 8 are lost, as in QEMU.
+    // ---- the fabric manager's side
+    // ----------------------------------------------------------------- Offers a group. Nothing
+    // happens unless all of it can be offered; a group that is there already (pending or accepted,
+    // whole) is found done. Records beyond the log's 8 are lost, as in QEMU.
     Result<void> add(const HostName& host, const std::vector<Range>& group);
     // Asks for accepted extents back; done when there is nothing to ask for.
     Result<void> release(const HostName& host, const std::vector<Range>& ranges);
     Presence presence(const HostName& host, Range range) const;
     void erase(Range range);
 
-    // ---- the host's side ---------------------------------------------------------------------------
+    // ---- the host's side
+    // ---------------------------------------------------------------------------
     std::deque<LogRecord>& log(const HostName& host) { return ports_[host].log; }
     // The whole first group of the log, or nothing when it is cut off or not there.
     std::vector<Range> next_group(const HostName& host) const;
-    // Answers the first pending group: all of it, or (rejects) nothing of it. False: not the group whose
-    // turn it is (return code 15).
+    // Answers the first pending group: all of it, or (rejects) nothing of it. False: not the group
+    // whose turn it is (return code 15).
     bool answer(const HostName& host, const std::vector<Range>& group, bool accept);
     // 0x4803; false when not all of it is accepted.
     bool give_back(const HostName& host, Range range);
@@ -66,7 +69,8 @@ class SimDevice {
     void forget(const HostName& host) { ports_.erase(host); }  // the machine is gone
     std::uint64_t lost_records() const { return lost_records_; }
 
-    // ---- truth for checkers ------------------------------------------------------------------------
+    // ---- truth for checkers
+    // ------------------------------------------------------------------------
     std::size_t blocks() const { return memory_.size(); }
     Mark mark(std::size_t block) const { return memory_[block]; }
     void fill(Mark mark) { memory_.assign(memory_.size(), mark); }

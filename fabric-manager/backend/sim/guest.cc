@@ -9,7 +9,8 @@
 
 namespace cxlpool::sim {
 
-// ---- driver ----------------------------------------------------------------------------------------
+// ---- driver
+// ----------------------------------------------------------------------------------------
 
 void SimHost::driver_work() {
     if (!driver_ready() || behaviour.hung) return;
@@ -20,8 +21,8 @@ void SimHost::driver_work() {
     return_asked();
 }
 
-// Deals with the front of the event log: a whole group, or a release request. Cleared only after the
-// answer, as the device demands. False when there is nothing (more) it can deal with.
+// Deals with the front of the event log: a whole group, or a release request. Cleared only after
+// the answer, as the device demands. False when there is nothing (more) it can deal with.
 bool SimHost::answer_front(SimDevice& device) {
     std::deque<LogRecord>& log = device.log(name_);
     if (log.empty()) return false;
@@ -72,7 +73,8 @@ void SimHost::drop_extent(const Key& key) {
     changed();
 }
 
-// ---- agent -----------------------------------------------------------------------------------------
+// ---- agent
+// -----------------------------------------------------------------------------------------
 
 void SimHost::desired_moved() {
     if (desired_planned_) return;
@@ -105,16 +107,17 @@ void SimHost::plug(const Key& key, Use use) {
     Extent& extent = extents_[key];
     if (use == Use::ram && behaviour.online_policy.starts_with("online") &&
         behaviour.online_policy != "online_movable") {
-        extent.error = fmt::format("refused to plug: the kernel onlines new memory itself (policy {})",
-                                   behaviour.online_policy);
+        extent.error =
+            fmt::format("refused to plug: the kernel onlines new memory itself (policy {})",
+                        behaviour.online_policy);
         changed();
         return;
     }
     extent.state = State::plugging;
     extent.use = use;
     extent.error.clear();
-    const Millis delay = std::max<Millis>(
-        1, behaviour.plug_ms * static_cast<Millis>(key.second.length / MiB) / 256);
+    const Millis delay =
+        std::max<Millis>(1, behaviour.plug_ms * static_cast<Millis>(key.second.length / MiB) / 256);
     later(delay, [key](SimHost& self) {
         auto found = self.extents_.find(key);
         if (found == self.extents_.end() || found->second.state != State::plugging) return;

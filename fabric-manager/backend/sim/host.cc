@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The machine and the guest; the driver's and the agent's work is in guest.cc, what the agent says in
-// report.cc.
+// The machine and the guest; the driver's and the agent's work is in guest.cc, what the agent says
+// in report.cc.
 #include "backend/sim/host.h"
 
 #include <fmt/format.h>
@@ -10,7 +10,9 @@
 namespace cxlpool::sim {
 
 SimHost::SimHost(HostName name, Behaviour with, std::string run, HostLinks links)
-    : behaviour(std::move(with)), name_(std::move(name)), run_(std::move(run)),
+    : behaviour(std::move(with)),
+      name_(std::move(name)),
+      run_(std::move(run)),
       links_(std::move(links)) {}
 
 std::string SimHost::boot() const { return fmt::format("{}-boot{}", instance_, boots_); }

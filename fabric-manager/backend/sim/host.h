@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A simulated host: its machine (instances), its guest (boots), the DCD driver and poold in it. It acts
-// on its own, on the world's timeline; what it may do wrong is in its Behaviour. It reaches devices only
-// as a guest does: its event log, its answers, its stores.
+// A simulated host: its machine (instances), its guest (boots), the DCD driver and poold in it. It
+// acts on its own, on the world's timeline; what it may do wrong is in its Behaviour. It reaches
+// devices only as a guest does: its event log, its answers, its stores.
 #pragma once
 
 #include <functional>
@@ -48,17 +48,17 @@ class SimHost {
 
     void power_on(Millis boot_ms);  // a new instance
     void power_off();
-    void reboot(Millis boot_ms);    // same instance, new boot: accepted extents and log survive
+    void reboot(Millis boot_ms);  // same instance, new boot: accepted extents and log survive
     // rmmod: refused while anything is plugged; gives back every accepted extent.
     bool unload_driver();
     void load_driver();
 
-    void kick();          // look at the log and at the desired list soon
-    void desired_moved(); // the long-poll answered
-    void scribble();      // store to everything it can reach
+    void kick();                           // look at the log and at the desired list soon
+    void desired_moved();                  // the long-poll answered
+    void scribble();                       // store to everything it can reach
     bool give_back_one(std::size_t pick);  // unasked; false when it has nothing
 
-    HostReport report();      // raises seq
+    HostReport report();  // raises seq
 
     // For checkers: what the driver really has.
     enum class State { accepted, plugging, plugged, unplugging };
@@ -74,14 +74,16 @@ class SimHost {
     // By name: the order of addresses would differ from run to run.
     struct ByName {
         bool operator()(const Key& one, const Key& two) const {
-            return std::tie(one.first->name(), one.second) < std::tie(two.first->name(), two.second);
+            return std::tie(one.first->name(), one.second) <
+                   std::tie(two.first->name(), two.second);
         }
     };
     using Extents = std::map<Key, Extent, ByName>;
     const Extents& extents() const { return extents_; }
 
   private:
-    void later(Millis delay, std::function<void(SimHost&)> action);  // dropped when the boot is over
+    void later(Millis delay,
+               std::function<void(SimHost&)> action);  // dropped when the boot is over
     void forget_guest();
     void boot_done();
     void driver_work();

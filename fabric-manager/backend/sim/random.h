@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The simulator's own source of chance: the same seed gives the same numbers on every machine and with
-// every standard library (std::uniform_int_distribution promises neither).
+// The simulator's own source of chance: the same seed gives the same numbers on every machine and
+// with every standard library (std::uniform_int_distribution promises neither).
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ class Random {
 
     std::uint64_t below(std::uint64_t limit) { return limit == 0 ? 0 : next() % limit; }
 
-    // True `permille` times of a thousand. Draws nothing when the answer is certain, so that a fault that
-    // is switched off does not shift what the others draw.
+    // True `permille` times of a thousand. Draws nothing when the answer is certain, so that a
+    // fault that is switched off does not shift what the others draw.
     bool chance(unsigned permille) { return permille != 0 && below(1000) < permille; }
 
     Millis between(Millis low, Millis high) {

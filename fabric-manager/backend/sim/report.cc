@@ -11,14 +11,19 @@ namespace cxlpool::sim {
 namespace {
 
 constexpr Bytes kNearBytes = 2 * GiB;
-constexpr Bytes kFirstWindow = 34 * 128 * MiB;  // where QEMU's first CXL window starts in a 2 GiB guest
+constexpr Bytes kFirstWindow =
+    34 * 128 * MiB;  // where QEMU's first CXL window starts in a 2 GiB guest
 
 const char* name_of(SimHost::State state) {
     switch (state) {
-        case SimHost::State::accepted: return "accepted";
-        case SimHost::State::plugging: return "plugging";
-        case SimHost::State::plugged: return "plugged";
-        case SimHost::State::unplugging: return "unplugging";
+        case SimHost::State::accepted:
+            return "accepted";
+        case SimHost::State::plugging:
+            return "plugging";
+        case SimHost::State::plugged:
+            return "plugged";
+        case SimHost::State::unplugging:
+            return "unplugging";
     }
     return "";
 }
@@ -69,8 +74,14 @@ ReportedDevice SimHost::report_device(SimDevice& device, std::size_t index) cons
     }
     for (const LogRecord& record : device.log(name_)) {
         if (record.kind == LogRecord::Kind::add) {
-            said.extents.push_back({.serial = said.serial, .range = record.range, .state = "pending",
-                                    .use = {}, .node = {}, .dax = {}, .error = {}, .used = {},
+            said.extents.push_back({.serial = said.serial,
+                                    .range = record.range,
+                                    .state = "pending",
+                                    .use = {},
+                                    .node = {},
+                                    .dax = {},
+                                    .error = {},
+                                    .used = {},
                                     .held = {}});
         }
     }
@@ -90,8 +101,12 @@ HostReport SimHost::report() {
             said.driver = fmt::format("{}-driver{}", boot(), drivers_);
             said.driver_state = "ready";
             break;
-        case Driver::none: said.driver_state = "none"; break;
-        case Driver::other: said.driver_state = "other:" + behaviour.other_driver; break;
+        case Driver::none:
+            said.driver_state = "none";
+            break;
+        case Driver::other:
+            said.driver_state = "other:" + behaviour.other_driver;
+            break;
         case Driver::broken:
             said.driver = fmt::format("{}-driver{}", boot(), drivers_);
             said.driver_state = "broken";
@@ -117,15 +132,22 @@ void SimHost::lie(HostReport& said) const {
     const std::optional<Desired> desired = links_.desired(name_);
     for (ReportedDevice& device : said.devices) {
         switch (behaviour.lie) {
-            case Lie::none: break;
+            case Lie::none:
+                break;
             case Lie::claims_plugged:
                 device.extents.clear();
                 if (!desired) break;
                 for (const DesiredExtent& wanted : desired->extents) {
                     if (wanted.serial != device.serial) continue;
-                    device.extents.push_back({.serial = device.serial, .range = wanted.range,
-                                              .state = "plugged", .use = wanted.use, .node = 1,
-                                              .dax = "dax0.0", .error = {}, .used = {}, .held = {}});
+                    device.extents.push_back({.serial = device.serial,
+                                              .range = wanted.range,
+                                              .state = "plugged",
+                                              .use = wanted.use,
+                                              .node = 1,
+                                              .dax = "dax0.0",
+                                              .error = {},
+                                              .used = {},
+                                              .held = {}});
                 }
                 break;
             case Lie::claims_unplugged:
@@ -135,21 +157,34 @@ void SimHost::lie(HostReport& said) const {
                     extent.node.reset();
                 }
                 break;
-            case Lie::claims_nothing: device.extents.clear(); break;
+            case Lie::claims_nothing:
+                device.extents.clear();
+                break;
             case Lie::claims_others:
                 device.extents.push_back({.serial = device.serial,
-                                          .range = {0, device.region_len / 2}, .state = "plugged",
-                                          .use = Use::ram, .node = 1, .dax = "dax9.0", .error = {},
-                                          .used = {}, .held = {}});
+                                          .range = {0, device.region_len / 2},
+                                          .state = "plugged",
+                                          .use = Use::ram,
+                                          .node = 1,
+                                          .dax = "dax9.0",
+                                          .error = {},
+                                          .used = {},
+                                          .held = {}});
                 break;
             case Lie::claims_nonsense:
                 device.region_base = ~Bytes{0} - 5;
                 device.region_len = ~Bytes{0};
                 device.hpa = 12345;
                 for (ReportedExtent& extent : device.extents) extent.range.length = ~Bytes{0};
-                device.extents.push_back({.serial = 0, .range = {~Bytes{0}, 7}, .state = "purple",
-                                          .use = {}, .node = -4, .dax = "/../x", .error = {},
-                                          .used = ~Bytes{0}, .held = {}});
+                device.extents.push_back({.serial = 0,
+                                          .range = {~Bytes{0}, 7},
+                                          .state = "purple",
+                                          .use = {},
+                                          .node = -4,
+                                          .dax = "/../x",
+                                          .error = {},
+                                          .used = ~Bytes{0},
+                                          .held = {}});
                 break;
         }
     }

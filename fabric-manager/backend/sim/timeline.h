@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Virtual time: what will happen, in order. Two things at the same millisecond happen in the order in
-// which they were planned; nothing ever reads a clock.
+// Virtual time: what will happen, in order. Two things at the same millisecond happen in the order
+// in which they were planned; nothing ever reads a clock.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ class Timeline {
         return planned_.begin()->first.first;
     }
 
-    // Does everything planned up to `until`, including what that plans in turn. Time never goes back.
+    // Does everything planned up to `until`, including what that plans in turn. Time never goes
+    // back.
     void run_until(Millis until) {
         while (!planned_.empty() && planned_.begin()->first.first <= until) {
             auto node = planned_.extract(planned_.begin());

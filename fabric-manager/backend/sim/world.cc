@@ -12,8 +12,8 @@ RackConfig default_rack() {
     std::set<DeviceName> all;
     for (std::uint64_t serial = 1; serial <= 2; ++serial) {
         const DeviceName name{fmt::format("mem{}", serial - 1)};
-        rack.fabric.devices[name] = {.serial = serial, .size = 4 * GiB, .block = 2 * MiB,
-                                     .identity = "sim:" + name.text};
+        rack.fabric.devices[name] = {
+            .serial = serial, .size = 4 * GiB, .block = 2 * MiB, .identity = "sim:" + name.text};
         all.insert(name);
     }
     for (const char* name : {"h1", "h2", "h3"}) rack.fabric.hosts[HostName{name}] = {all};
@@ -28,7 +28,8 @@ SimWorld::SimWorld(RackConfig config)
     }
     for (const auto& [name, spec] : config_.fabric.hosts) {
         HostLinks links{timeline_, {}, {}, {}, {}, {}};
-        for (const DeviceName& device : spec.devices) links.devices.push_back(devices_.at(device).get());
+        for (const DeviceName& device : spec.devices)
+            links.devices.push_back(devices_.at(device).get());
         links.send_report = [this](const HostReport& report) { send_report(report); };
         links.desired = [this](const HostName& who) {
             return manager_there_ && desired ? desired(who) : std::nullopt;
@@ -37,10 +38,12 @@ SimWorld::SimWorld(RackConfig config)
             if (owner) return owner(device, who, range);
             return Mark{1} + static_cast<Mark>(std::distance(hosts_.begin(), hosts_.find(who)));
         };
-        links.tell = [this](const char* what, const HostName& who, const SimDevice& device, Range range) {
+        links.tell = [this](const char* what, const HostName& who, const SimDevice& device,
+                            Range range) {
             const std::string_view word = what;
-            tell(word == "accepted" ? Effect::Kind::accepted
-                 : word == "rejected" ? Effect::Kind::rejected : Effect::Kind::returned,
+            tell(word == "accepted"   ? Effect::Kind::accepted
+                 : word == "rejected" ? Effect::Kind::rejected
+                                      : Effect::Kind::returned,
                  who, device.name(), range);
         };
         auto behaves = config_.behaviour.find(name);
@@ -54,13 +57,15 @@ SimWorld::SimWorld(RackConfig config)
 namespace {
 
 HostUnreachable unreachable(const SimHost& host) {
-    if (host.powered()) return {host.name(), "its management socket does not answer", Silence::no_answer};
+    if (host.powered())
+        return {host.name(), "its management socket does not answer", Silence::no_answer};
     return {host.name(), "nobody listens on its management socket", Silence::nobody_listens};
 }
 
 }  // namespace
 
-// ---- lives of the manager ---------------------------------------------------------------------------
+// ---- lives of the manager
+// ---------------------------------------------------------------------------
 
 void SimWorld::manager_found() {
     manager_there_ = true;
@@ -78,8 +83,8 @@ void SimWorld::manager_found() {
 // A process that ended while fmd was away is told from a live one by pid and start time.
 void SimWorld::expect(const HostName& name, const std::string& instance) {
     const auto host = hosts_.find(name);
-    const bool alive = host != hosts_.end() && host->second->powered() &&
-                       host->second->instance() == instance;
+    const bool alive =
+        host != hosts_.end() && host->second->powered() && host->second->instance() == instance;
     if (!alive) deliver(1, HostDied{name, instance});
 }
 
@@ -123,7 +128,8 @@ void SimWorld::send_report(const HostReport& report) {
     if (random_.chance(faults.report_repeated)) deliver(random_.between(1, faults.slow_ms), report);
 }
 
-// ---- commands ------------------------------------------------------------------------------------------
+// ---- commands
+// ------------------------------------------------------------------------------------------
 
 SimWorld::Fate SimWorld::draw_fate() {
     if (random_.chance(faults.command_lost)) return Fate::lost;
@@ -156,21 +162,23 @@ void SimWorld::run_on_host(const Command& command, const HostName& host) {
     if (fate == Fate::lost) return;
     const auto found = hosts_.find(host);
     const std::string machine = found == hosts_.end() ? "" : found->second->instance();
-    timeline_.after(busy - timeline_.now(), [this, command, host, fate, found, machine, life = life_] {
-        if (life != life_ && dropped_.contains({host, life})) return;
-        // What was sent to a machine that has ended never reaches the next one.
-        const bool there = found != hosts_.end() && found->second->powered() &&
-                           found->second->instance() == machine;
-        Result<Answer> result = fail(
-            Code::fabric, fmt::format("{}: its management socket does not answer", host.text));
-        if (there && !found->second->behaviour.unreachable) {
-            if (fate != Fate::refused) result = execute(command.body, host);
-            if (fate != Fate::fine) {
-                result = fail(Code::fabric, fmt::format("{}: the device answered with an error", host.text));
+    timeline_.after(
+        busy - timeline_.now(), [this, command, host, fate, found, machine, life = life_] {
+            if (life != life_ && dropped_.contains({host, life})) return;
+            // What was sent to a machine that has ended never reaches the next one.
+            const bool there = found != hosts_.end() && found->second->powered() &&
+                               found->second->instance() == machine;
+            Result<Answer> result = fail(
+                Code::fabric, fmt::format("{}: its management socket does not answer", host.text));
+            if (there && !found->second->behaviour.unreachable) {
+                if (fate != Fate::refused) result = execute(command.body, host);
+                if (fate != Fate::fine) {
+                    result = fail(Code::fabric,
+                                  fmt::format("{}: the device answered with an error", host.text));
+                }
             }
-        }
-        if (life == life_) complete(command, std::move(result));
-    });
+            if (life == life_) complete(command, std::move(result));
+        });
 }
 
 Result<Answer> SimWorld::execute(const CommandBody& body, const HostName& host) {
@@ -203,7 +211,8 @@ Result<Answer> SimWorld::execute(const CommandBody& body, const HostName& host) 
     return Answer{answer};
 }
 
-// fmd erases pool memory itself, one range after the other on a device; the hosts have no part in it.
+// fmd erases pool memory itself, one range after the other on a device; the hosts have no part in
+// it.
 void SimWorld::run_scrub(const Command& command, const Scrub& scrub) {
     const bool broken = random_.chance(faults.scrub_failed);
     Millis delay = std::max<Millis>(
@@ -212,21 +221,23 @@ void SimWorld::run_scrub(const Command& command, const Scrub& scrub) {
     Millis& busy = scrubbing_until_[scrub.extent.device];
     busy = std::max(busy, timeline_.now()) + delay;
     tell(Effect::Kind::scrub_begun, {}, scrub.extent.device, scrub.extent.range);
-    timeline_.after(busy - timeline_.now(), [this, command, extent = scrub.extent, broken, life = life_] {
-        const auto device = devices_.find(extent.device);
-        if (device == devices_.end()) return;
-        Range erased = extent.range;
-        if (life != life_ || broken) erased.length /= 2;
-        device->second->erase(erased);
-        if (life != life_) return;
-        if (broken) {
-            complete(command, fail(Code::fabric, fmt::format("{} reads back non-zero bytes after the scrub",
-                                                             describe(extent))));
-            return;
-        }
-        tell(Effect::Kind::scrubbed, {}, extent.device, extent.range);
-        complete(command, Answer{ScrubReceipt{extent.range.length}});
-    });
+    timeline_.after(
+        busy - timeline_.now(), [this, command, extent = scrub.extent, broken, life = life_] {
+            const auto device = devices_.find(extent.device);
+            if (device == devices_.end()) return;
+            Range erased = extent.range;
+            if (life != life_ || broken) erased.length /= 2;
+            device->second->erase(erased);
+            if (life != life_) return;
+            if (broken) {
+                complete(command, fail(Code::fabric,
+                                       fmt::format("{} reads back non-zero bytes after the scrub",
+                                                   describe(extent))));
+                return;
+            }
+            tell(Effect::Kind::scrubbed, {}, extent.device, extent.range);
+            complete(command, Answer{ScrubReceipt{extent.range.length}});
+        });
 }
 
 // The end of a process needs no help of the process: unreachable and hung hosts are fenced alike.
@@ -257,7 +268,8 @@ void SimWorld::complete(const Command& command, Result<Answer> result) {
     }
 }
 
-// ---- hosts ----------------------------------------------------------------------------------------------
+// ---- hosts
+// ----------------------------------------------------------------------------------------------
 
 void SimWorld::kill(const HostName& name) {
     SimHost& host = *hosts_.at(name);
@@ -307,16 +319,36 @@ void SimWorld::tell(Effect::Kind kind, HostName host, DeviceName device, Range r
 std::string describe(const Effect& effect) {
     const char* word = "";
     switch (effect.kind) {
-        case Effect::Kind::offered: word = "offered"; break;
-        case Effect::Kind::accepted: word = "accepted"; break;
-        case Effect::Kind::rejected: word = "rejected"; break;
-        case Effect::Kind::release_asked: word = "release-asked"; break;
-        case Effect::Kind::returned: word = "returned"; break;
-        case Effect::Kind::scrub_begun: word = "scrub-begun"; break;
-        case Effect::Kind::scrubbed: word = "scrubbed"; break;
-        case Effect::Kind::host_up: word = "host-up"; break;
-        case Effect::Kind::host_died: word = "host-died"; break;
-        case Effect::Kind::foreign_added: word = "foreign-added"; break;
+        case Effect::Kind::offered:
+            word = "offered";
+            break;
+        case Effect::Kind::accepted:
+            word = "accepted";
+            break;
+        case Effect::Kind::rejected:
+            word = "rejected";
+            break;
+        case Effect::Kind::release_asked:
+            word = "release-asked";
+            break;
+        case Effect::Kind::returned:
+            word = "returned";
+            break;
+        case Effect::Kind::scrub_begun:
+            word = "scrub-begun";
+            break;
+        case Effect::Kind::scrubbed:
+            word = "scrubbed";
+            break;
+        case Effect::Kind::host_up:
+            word = "host-up";
+            break;
+        case Effect::Kind::host_died:
+            word = "host-died";
+            break;
+        case Effect::Kind::foreign_added:
+            word = "foreign-added";
+            break;
     }
     std::string text = word;
     if (!effect.host.text.empty()) text += " " + effect.host.text;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The simulated rack: devices, hosts, the way of commands to them and of completions back, and what may
-// go wrong in between. Deterministic: virtual time, chance from one seed, no thread. Commands to one
-// host's machine take effect in the order in which they were started, also across lives of the manager,
-// as on one management socket; completions and reports may come in any order.
+// The simulated rack: devices, hosts, the way of commands to them and of completions back, and what
+// may go wrong in between. Deterministic: virtual time, chance from one seed, no thread. Commands
+// to one host's machine take effect in the order in which they were started, also across lives of
+// the manager, as on one management socket; completions and reports may come in any order.
 #pragma once
 
 #include <functional>
@@ -24,23 +24,32 @@
 
 namespace cxlpool::sim {
 
-// How the rack is put together; how each host behaves. Default: a healthy rack (see default_rack()).
+// How the rack is put together; how each host behaves. Default: a healthy rack (see
+// default_rack()).
 struct RackConfig {
     Fabric fabric;
     std::map<HostName, Behaviour> behaviour;  // hosts not named are healthy
     Faults faults;
     std::uint64_t seed = 1;
-    std::string run;          // becomes part of instance names: a new run, new machines
-    bool old_bytes = false;   // memory starts with somebody else's bytes in it
-    bool booted = true;       // hosts are up from the start
-    Millis offer_ms = 2;      // a command to a host's machine
-    Millis scrub_ms = 10;     // for 64 MiB
+    std::string run;         // becomes part of instance names: a new run, new machines
+    bool old_bytes = false;  // memory starts with somebody else's bytes in it
+    bool booted = true;      // hosts are up from the start
+    Millis offer_ms = 2;     // a command to a host's machine
+    Millis scrub_ms = 10;    // for 64 MiB
 };
 
 // What really happened, for checkers and traces. `range` is empty for what concerns a whole host.
 struct Effect {
     enum class Kind {
-        offered, accepted, rejected, release_asked, returned, scrub_begun, scrubbed, host_up, host_died,
+        offered,
+        accepted,
+        rejected,
+        release_asked,
+        returned,
+        scrub_begun,
+        scrubbed,
+        host_up,
+        host_died,
         foreign_added,
     } kind;
     HostName host;
@@ -53,7 +62,8 @@ class SimWorld {
   public:
     explicit SimWorld(RackConfig config);
 
-    // ---- what the manager's caller uses ------------------------------------------------------------
+    // ---- what the manager's caller uses
+    // ------------------------------------------------------------
     void start_command(const Command& command);
     // Lets the rack live until `now`; what the manager is to hear, in order.
     std::vector<Input> advance(Millis now);
@@ -63,30 +73,34 @@ class SimWorld {
     std::function<std::optional<Desired>(const HostName&)> desired;
     // Tells agents whose desired list has moved; call it after each step of the manager.
     void notice_desired();
-    // fmd died: completions on their way are lost; commands handed over may still take effect, before
-    // any later one; scrubs (they run in fmd) stop half-way.
+    // fmd died: completions on their way are lost; commands handed over may still take effect,
+    // before any later one; scrubs (they run in fmd) stop half-way.
     void manager_lost();
     // fmd is there (again): it hears which machines it can talk to.
     void manager_found();
-    // Before manager_found(): the journal's instance of a host. Its end is told when it has ended already.
+    // Before manager_found(): the journal's instance of a host. Its end is told when it has ended
+    // already.
     void expect(const HostName& host, const std::string& instance);
 
-    // ---- what may happen to hosts --------------------------------------------------------------------
+    // ---- what may happen to hosts
+    // --------------------------------------------------------------------
     SimHost& host(const HostName& name) { return *hosts_.at(name); }
     const std::map<HostName, std::unique_ptr<SimHost>>& hosts() const { return hosts_; }
     std::map<DeviceName, std::unique_ptr<SimDevice>>& devices() { return devices_; }
     const std::map<DeviceName, std::unique_ptr<SimDevice>>& devices() const { return devices_; }
     const Fabric& fabric() const { return config_.fabric; }
-    void kill(const HostName& name);            // the machine is gone for good
-    void start(const HostName& name);           // a new machine for it
-    // A warm reset: same machine, new boot after `boot_ms`. Whether fmd hears of it at once is chance.
+    void kill(const HostName& name);   // the machine is gone for good
+    void start(const HostName& name);  // a new machine for it
+    // A warm reset: same machine, new boot after `boot_ms`. Whether fmd hears of it at once is
+    // chance.
     void reboot(const HostName& name, Millis boot_ms);
     void set_reachable(const HostName& name, bool reachable);
     // Somebody else than fmd offers memory to a host.
     void add_foreign(const HostName& host, const DeviceName& device, Range range);
     Faults faults;
 
-    // ---- for checkers -------------------------------------------------------------------------------
+    // ---- for checkers
+    // -------------------------------------------------------------------------------
     std::function<void(const Effect&)> on_effect;
     // Who owns a block when this host stores to it; unset: marks tell hosts apart only.
     std::function<Mark(const SimDevice&, const HostName&, Range)> owner;
@@ -109,10 +123,10 @@ class SimWorld {
     Timeline timeline_;
     std::map<DeviceName, std::unique_ptr<SimDevice>> devices_;
     std::map<HostName, std::unique_ptr<SimHost>> hosts_;
-    std::map<HostName, Millis> busy_until_;    // the order of commands on one management socket
+    std::map<HostName, Millis> busy_until_;  // the order of commands on one management socket
     std::map<HostName, std::uint64_t> seen_rev_;
     std::map<DeviceName, Millis> scrubbing_until_;
-    std::uint64_t life_ = 0;                   // of the manager
+    std::uint64_t life_ = 0;                                // of the manager
     std::set<std::pair<HostName, std::uint64_t>> dropped_;  // queues that died with their fmd
     bool manager_there_ = false;
     std::vector<Input> outbox_;

@@ -3,8 +3,8 @@
  * libpool: memory tiers for a program.
  *
  * What it does: tells near from far memory (topology), allocates in a tier (arena), finds out which
- * pages of this program are hot and moves them near, cold ones far (tiering), and empties a physical
- * range or a node of the pages of a process (evacuation, for agents such as poold).
+ * pages of this program are hot and moves them near, cold ones far (tiering), and empties a
+ * physical range or a node of the pages of a process (evacuation, for agents such as poold).
  *
  * Conventions, for every function below:
  *  - Errors. Functions that can fail return 0 or a negative errno; pool_last_error() then holds one
@@ -35,10 +35,10 @@ extern "C" {
 #define POOL_PAGE_BYTES 4096u
 
 /* "0.1": the version of the library in use, not of this header. */
-const char *pool_version(void);
+const char* pool_version(void);
 
 /* The sentence of the last failure on this thread, "" when there was none. Never NULL. */
-const char *pool_last_error(void);
+const char* pool_last_error(void);
 
 /* ---- topology: a snapshot of nodes and tiers ------------------------------------------------- */
 
@@ -52,23 +52,23 @@ enum pool_tier_source {
 };
 
 /* root: folder that holds sys/ and proc/ (a recorded tree), or NULL for "/". */
-int pool_topology_read(const char *root, pool_topology **out);
-void pool_topology_free(pool_topology *topology);
+int pool_topology_read(const char* root, pool_topology** out);
+void pool_topology_free(pool_topology* topology);
 
-enum pool_tier_source pool_topology_source(const pool_topology *topology);
+enum pool_tier_source pool_topology_source(const pool_topology* topology);
 /* One sentence: why the tiers are as they are. */
-const char *pool_topology_reason(const pool_topology *topology);
+const char* pool_topology_reason(const pool_topology* topology);
 
-size_t pool_topology_tier_count(const pool_topology *topology);
+size_t pool_topology_tier_count(const pool_topology* topology);
 /* "memory_tier4", "near", "far": a name for people. NULL when there is no such tier. */
-const char *pool_topology_tier_name(const pool_topology *topology, size_t tier);
+const char* pool_topology_tier_name(const pool_topology* topology, size_t tier);
 
 /* Nodes that have memory, in rising order; `index` is 0…node_count-1. -ENOENT when out of range. */
-size_t pool_topology_node_count(const pool_topology *topology);
-int pool_topology_node(const pool_topology *topology, size_t index);
+size_t pool_topology_node_count(const pool_topology* topology);
+int pool_topology_node(const pool_topology* topology, size_t index);
 
 /* The tier of a node, or -ENOENT for a node without memory. */
-int pool_topology_node_tier(const pool_topology *topology, int node);
+int pool_topology_node_tier(const pool_topology* topology, int node);
 
 enum pool_node_value {
     POOL_NODE_TOTAL_BYTES = 0,
@@ -79,32 +79,34 @@ enum pool_node_value {
     POOL_NODE_DISTANCE = 5,          /* from the nearest node with CPUs; 10 = local */
 };
 /* 0 for a node or a value that is not known. */
-uint64_t pool_topology_node_value(const pool_topology *topology, int node,
+uint64_t pool_topology_node_value(const pool_topology* topology, int node,
                                   enum pool_node_value value);
 
 /* Live free memory of a node minus the watermark: what may be put there now. */
-int pool_node_room_bytes(int node, uint64_t *room_bytes);
+int pool_node_room_bytes(int node, uint64_t* room_bytes);
 
-/* ---- arena: memory that starts in a tier ------------------------------------------------------ */
+/* ---- arena: memory that starts in a tier ------------------------------------------------------
+ */
 
 typedef struct pool_arena pool_arena;
 
 enum pool_arena_flags {
-    POOL_ARENA_PREFER = 0,      /* other tiers are used when this one is full */
-    POOL_ARENA_BIND = 1u << 0,  /* this tier or nothing: refused at once when it has no room; a later
-                                   shortage ends in the kernel's OOM killer, as with any bind */
-    POOL_ARENA_SMALL = 1u << 1, /* 4 KiB pages only: finer tiering, more page-table walks */
+    POOL_ARENA_PREFER = 0,     /* other tiers are used when this one is full */
+    POOL_ARENA_BIND = 1u << 0, /* this tier or nothing: refused at once when it has no room; a later
+                                  shortage ends in the kernel's OOM killer, as with any bind */
+    POOL_ARENA_SMALL = 1u << 1,    /* 4 KiB pages only: finer tiering, more page-table walks */
     POOL_ARENA_POPULATE = 1u << 2, /* touch every page now */
 };
 
 /* size_bytes is rounded up to 2 MiB; the base is 2 MiB aligned; the memory reads as zeros. */
-int pool_arena_create(const pool_topology *topology, size_t tier, size_t size_bytes, unsigned flags,
-                      pool_arena **out);
-void pool_arena_destroy(pool_arena *arena);
-void *pool_arena_base(const pool_arena *arena);
-size_t pool_arena_size_bytes(const pool_arena *arena);
+int pool_arena_create(const pool_topology* topology, size_t tier, size_t size_bytes, unsigned flags,
+                      pool_arena** out);
+void pool_arena_destroy(pool_arena* arena);
+void* pool_arena_base(const pool_arena* arena);
+size_t pool_arena_size_bytes(const pool_arena* arena);
 
-/* ---- tiering of this program ------------------------------------------------------------------ */
+/* ---- tiering of this program ------------------------------------------------------------------
+ */
 
 typedef struct pool_options pool_options;
 typedef struct pool_tiering pool_tiering;
@@ -113,7 +115,8 @@ enum pool_sampler_kind {
     POOL_SAMPLER_RWP = 0, /* userfaultfd read-write protection, asynchronous: kernel >= 7.3 */
 };
 
-/* 0 when this sampler works here and now; else negative errno and the reason in pool_last_error(). */
+/* 0 when this sampler works here and now; else negative errno and the reason in pool_last_error().
+ */
 int pool_sampler_probe(enum pool_sampler_kind kind);
 
 enum pool_mover_kind {
@@ -130,80 +133,83 @@ enum pool_option {
                                          than half a CPU */
     POOL_OPTION_MOVER = 2,            /* enum pool_mover_kind; default POOL_MOVER_KERNEL */
     POOL_OPTION_MOVE_LIMIT_BYTES_PER_S = 3, /* default 0: none */
-    POOL_OPTION_GAIN_NS = 4,   /* what one access to a near page saves, up to 1000000; default 0:
-                                  measured at start, with loads from 256 KiB on either node */
-    POOL_OPTION_STAY_MS = 5,   /* how long a page is expected to stay as hot as it is, default 120000 */
+    POOL_OPTION_GAIN_NS = 4, /* what one access to a near page saves, up to 1000000; default 0:
+                                measured at start, with loads from 256 KiB on either node */
+    POOL_OPTION_STAY_MS =
+        5, /* how long a page is expected to stay as hot as it is, default 120000 */
     POOL_OPTION_DECIDE_MS = 6, /* time between two decisions, default 250; 10…60000 */
     POOL_OPTION_SEED = 7,      /* of the randomised window lengths, default 1 */
 };
 
-int pool_options_new(pool_options **out);
-void pool_options_free(pool_options *options);
+int pool_options_new(pool_options** out);
+void pool_options_free(pool_options* options);
 /* -EINVAL for an option or a value out of its range. */
-int pool_options_set(pool_options *options, enum pool_option option, uint64_t value);
+int pool_options_set(pool_options* options, enum pool_option option, uint64_t value);
 /* Writes every window as a text recording to this file (for replay by tests); default none. */
-int pool_options_record_to(pool_options *options, const char *path);
+int pool_options_record_to(pool_options* options, const char* path);
 
 /*
  * Starts a thread that samples, decides and moves. The topology is copied. -EOPNOTSUPP when there
  * is nothing to tier or no sampler works, with the reason; it never starts and then does nothing.
  */
-int pool_tiering_start(const pool_topology *topology, const pool_options *options,
-                       pool_tiering **out);
+int pool_tiering_start(const pool_topology* topology, const pool_options* options,
+                       pool_tiering** out);
 /* Ends the thread (it may be in a move of up to 512 pages), removes all protection. Pages stay. */
-void pool_tiering_stop(pool_tiering *tiering);
+void pool_tiering_stop(pool_tiering* tiering);
 
 /*
  * Tracks [base, base + bytes), private anonymous memory of this process, page aligned. Remove it
  * before munmap(). At most 64 ranges. A forked child is not tracked. While tracked, another
  * userfaultfd cannot register the range.
  */
-int pool_tiering_add(pool_tiering *tiering, void *base, size_t bytes);
-int pool_tiering_remove(pool_tiering *tiering, void *base);
+int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes);
+int pool_tiering_remove(pool_tiering* tiering, void* base);
 
 enum pool_stat {
-    POOL_STAT_WINDOWS = 0,         /* sampling windows done */
-    POOL_STAT_ARMED_PAGES = 1,     /* pages protected, summed over windows */
-    POOL_STAT_TOUCHED_PAGES = 2,   /* pages found touched, summed over windows */
-    POOL_STAT_PROMOTED_PAGES = 3,  /* pages that are near now because they were moved: asked, not assumed */
-    POOL_STAT_DEMOTED_PAGES = 4,   /* likewise far */
-    POOL_STAT_FAILED_PAGES = 5,    /* moves tried that ended elsewhere; see pool_tiering_failure() */
-    POOL_STAT_WANTED_PAGES = 6,    /* moves decided on */
-    POOL_STAT_NO_ROOM_PAGES = 7,   /* moves decided on and not tried: the node had no room, or the move
-                                      limit was reached */
-    POOL_STAT_NEAR_PAGES = 8,      /* tracked pages that were near when last asked */
+    POOL_STAT_WINDOWS = 0,       /* sampling windows done */
+    POOL_STAT_ARMED_PAGES = 1,   /* pages protected, summed over windows */
+    POOL_STAT_TOUCHED_PAGES = 2, /* pages found touched, summed over windows */
+    POOL_STAT_PROMOTED_PAGES =
+        3, /* pages that are near now because they were moved: asked, not assumed */
+    POOL_STAT_DEMOTED_PAGES = 4, /* likewise far */
+    POOL_STAT_FAILED_PAGES = 5,  /* moves tried that ended elsewhere; see pool_tiering_failure() */
+    POOL_STAT_WANTED_PAGES = 6,  /* moves decided on */
+    POOL_STAT_NO_ROOM_PAGES = 7, /* moves decided on and not tried: the node had no room, or the
+                                    move limit was reached */
+    POOL_STAT_NEAR_PAGES = 8,    /* tracked pages that were near when last asked */
     POOL_STAT_FAR_PAGES = 9,
-    POOL_STAT_THREAD_CPU_NS = 10,  /* CPU time of the tiering thread without moving */
-    POOL_STAT_FAULT_CPU_NS = 11,   /* estimate: touched pages x the fault cost measured at start */
-    POOL_STAT_MOVE_NS = 12,        /* wall time inside move_pages */
+    POOL_STAT_THREAD_CPU_NS = 10, /* CPU time of the tiering thread without moving */
+    POOL_STAT_FAULT_CPU_NS = 11,  /* estimate: touched pages x the fault cost measured at start */
+    POOL_STAT_MOVE_NS = 12,       /* wall time inside move_pages */
     POOL_STAT_DECISIONS = 13,
     POOL_STAT_TRACKED_BYTES = 14,
     POOL_STAT_GAIN_NS = 15,      /* what an access to a near page saves, as measured or as given */
     POOL_STAT_MOVE_COST_NS = 16, /* what moving a page costs, as measured lately */
 };
-uint64_t pool_tiering_stat(const pool_tiering *tiering, enum pool_stat stat);
+uint64_t pool_tiering_stat(const pool_tiering* tiering, enum pool_stat stat);
 
 /* The index-th reason for failed moves: its (positive) errno and page count; -ENOENT at the end.
  * errno 0 means: the kernel reported no error, and the page was nevertheless elsewhere. */
-int pool_tiering_failure(const pool_tiering *tiering, size_t index, int *reason, uint64_t *pages);
+int pool_tiering_failure(const pool_tiering* tiering, size_t index, int* reason, uint64_t* pages);
 
 /* One sentence on what it does now, or on why it cannot. Returns the length as snprintf does. */
-int pool_tiering_status(const pool_tiering *tiering, char *buffer, size_t buffer_bytes);
+int pool_tiering_status(const pool_tiering* tiering, char* buffer, size_t buffer_bytes);
 
-/* ---- where pages are, and moving them by hand -------------------------------------------------- */
+/* ---- where pages are, and moving them by hand --------------------------------------------------
+ */
 
 /*
- * The true node of each page that holds `base + i * 4096`, i < count, in this process: node[i] >= 0,
- * or a negative errno (-ENOENT: no page there yet). It asks the kernel, not the sampler.
+ * The true node of each page that holds `base + i * 4096`, i < count, in this process: node[i] >=
+ * 0, or a negative errno (-ENOENT: no page there yet). It asks the kernel, not the sampler.
  */
-int pool_where(const void *base, size_t count, int *node);
+int pool_where(const void* base, size_t count, int* node);
 
 /* The result of an evacuation. */
 typedef struct pool_moved pool_moved;
 
 /* Called between batches; a value other than 0 stops the evacuation, which then returns -ECANCELED
  * with the pages moved so far in the result. */
-typedef int (*pool_progress)(void *context, uint64_t done_pages, uint64_t total_pages);
+typedef int (*pool_progress)(void* context, uint64_t done_pages, uint64_t total_pages);
 
 /*
  * Moves the pages of process `pid` (0 = this one) away from a node, or out of a physical range, to
@@ -211,21 +217,21 @@ typedef int (*pool_progress)(void *context, uint64_t done_pages, uint64_t total_
  * arrive meanwhile are not chased. Other processes need CAP_SYS_NICE; the physical range needs
  * CAP_SYS_ADMIN (page frame numbers). 0 also when some pages could not be moved: see the result.
  */
-int pool_evacuate_node(pid_t pid, int from_node, const int *to_nodes, size_t to_count,
-                       pool_progress progress, void *context, pool_moved **out);
+int pool_evacuate_node(pid_t pid, int from_node, const int* to_nodes, size_t to_count,
+                       pool_progress progress, void* context, pool_moved** out);
 int pool_evacuate_physical(pid_t pid, uint64_t start_bytes, uint64_t length_bytes,
-                           const int *to_nodes, size_t to_count, pool_progress progress,
-                           void *context, pool_moved **out);
-void pool_moved_free(pool_moved *moved);
+                           const int* to_nodes, size_t to_count, pool_progress progress,
+                           void* context, pool_moved** out);
+void pool_moved_free(pool_moved* moved);
 
-uint64_t pool_moved_found_pages(const pool_moved *moved);  /* pages that lay there */
-uint64_t pool_moved_done_pages(const pool_moved *moved);   /* of them now elsewhere */
-uint64_t pool_moved_failed_pages(const pool_moved *moved); /* of them still there */
+uint64_t pool_moved_found_pages(const pool_moved* moved);  /* pages that lay there */
+uint64_t pool_moved_done_pages(const pool_moved* moved);   /* of them now elsewhere */
+uint64_t pool_moved_failed_pages(const pool_moved* moved); /* of them still there */
 /* As pool_tiering_failure(). ENOSPC: the target nodes had no room. */
-int pool_moved_failure(const pool_moved *moved, size_t index, int *reason, uint64_t *pages);
+int pool_moved_failure(const pool_moved* moved, size_t index, int* reason, uint64_t* pages);
 
 /* Bytes of process `pid` that lie in a physical range. Needs CAP_SYS_ADMIN. Moves nothing. */
-int pool_held_bytes(pid_t pid, uint64_t start_bytes, uint64_t length_bytes, uint64_t *held_bytes);
+int pool_held_bytes(pid_t pid, uint64_t start_bytes, uint64_t length_bytes, uint64_t* held_bytes);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 1: no block is usable by two hosts unless its grant says shared. "Usable" counts from the
-// offer: a pending extent may be accepted at any moment.
+// Invariant 1: no block is usable by two hosts unless its grant says shared. "Usable" counts from
+// the offer: a pending extent may be accepted at any moment.
 #include <fmt/format.h>
 
 #include "checkers/checkers.h"
@@ -13,7 +13,8 @@ class OneOwner : public Checker {
     explicit OneOwner(const Truth& truth) : Checker(1, truth) {}
 
     void effect(const sim::Effect& effect) override {
-        if (effect.kind == sim::Effect::Kind::offered || effect.kind == sim::Effect::Kind::accepted) {
+        if (effect.kind == sim::Effect::Kind::offered ||
+            effect.kind == sim::Effect::Kind::accepted) {
             look(effect.device, effect.range);
         }
     }
@@ -27,9 +28,10 @@ class OneOwner : public Checker {
             const LedgerGrant* owner = truth_.ledger.owner(device, block);
             for (const HostName& host : who) {
                 if (owner != nullptr && owner->hosts.contains(host)) continue;
-                violated(fmt::format("{} is usable by {} hosts, {} among them, which {} does not name",
-                                     cxlpool::describe(Extent{device, here}), who.size(), host.text,
-                                     owner ? owner->name.text : "no grant"));
+                violated(
+                    fmt::format("{} is usable by {} hosts, {} among them, which {} does not name",
+                                cxlpool::describe(Extent{device, here}), who.size(), host.text,
+                                owner ? owner->name.text : "no grant"));
             }
         }
     }

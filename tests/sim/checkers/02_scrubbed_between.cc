@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 2: a block is scrubbed between two owners, and between two machines of one host: when nobody
-// else of its grant has it, what is offered holds zeros; what is accepted holds the grant's own bytes at most.
+// Invariant 2: a block is scrubbed between two owners, and between two machines of one host: when
+// nobody else of its grant has it, what is offered holds zeros; what is accepted holds the grant's
+// own bytes at most.
 #include <fmt/format.h>
 
 #include <tuple>
@@ -16,7 +17,8 @@ class ScrubbedBetween : public Checker {
 
     void effect(const sim::Effect& effect) override {
         if (effect.kind == sim::Effect::Kind::host_died) {
-            std::erase_if(had_, [&](const auto& claim) { return std::get<0>(claim) == effect.host; });
+            std::erase_if(had_,
+                          [&](const auto& claim) { return std::get<0>(claim) == effect.host; });
         }
         const bool accepted = effect.kind == sim::Effect::Kind::accepted;
         if (!accepted && effect.kind != sim::Effect::Kind::offered) return;
@@ -31,13 +33,14 @@ class ScrubbedBetween : public Checker {
                                      mark == sim::kOldBytes ? std::string("an earlier run")
                                                             : fmt::format("grant #{}", mark)));
             }
-            if (accepted && owner != nullptr) had_.insert({effect.host, owner->id, effect.device, block});
+            if (accepted && owner != nullptr)
+                had_.insert({effect.host, owner->id, effect.device, block});
         }
     }
 
   private:
-    // Sharers see each other's bytes; a machine that gave the extent back unasked may get it again as it
-    // was; a new machine may not.
+    // Sharers see each other's bytes; a machine that gave the extent back unasked may get it again
+    // as it was; a new machine may not.
     bool its_own(const HostName& host, const DeviceName& device, std::size_t block, sim::Mark mark,
                  const LedgerGrant* owner) const {
         if (owner == nullptr || mark != owner->id.value) return false;

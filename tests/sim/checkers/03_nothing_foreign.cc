@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 3: every extent seen on the fabric belongs to a grant, or is reported as foreign and never
-// touched silently.
+// Invariant 3: every extent seen on the fabric belongs to a grant, or is reported as foreign and
+// never touched silently.
 #include <fmt/format.h>
 
 #include "checkers/checkers.h"
@@ -14,7 +14,8 @@ class NothingForeign : public Checker {
     explicit NothingForeign(const Truth& truth) : Checker(3, truth) {}
 
     void effect(const sim::Effect& effect) override {
-        if (effect.kind == sim::Effect::Kind::offered) look(effect.host, effect.device, effect.range);
+        if (effect.kind == sim::Effect::Kind::offered)
+            look(effect.host, effect.device, effect.range);
     }
 
     void record(const Record& record) override {
@@ -43,7 +44,8 @@ class NothingForeign : public Checker {
                 }
             }
         };
-        if (const auto* add = std::get_if<AddCapacity>(&command.body)) touches(add->device, add->extents);
+        if (const auto* add = std::get_if<AddCapacity>(&command.body))
+            touches(add->device, add->extents);
         if (const auto* back = std::get_if<ReleaseCapacity>(&command.body)) {
             touches(back->device, back->extents);
         }
@@ -59,8 +61,9 @@ class NothingForeign : public Checker {
                                     row.extent.range.overlaps(claim.range));
                 }
             }
-            if (!said) violated(fmt::format("doctor does not mention {} of {}, which is foreign",
-                                            describe(claim), host.text));
+            if (!said)
+                violated(fmt::format("doctor does not mention {} of {}, which is foreign",
+                                     describe(claim), host.text));
         }
     }
 
@@ -69,8 +72,9 @@ class NothingForeign : public Checker {
         for (std::size_t block : truth_.ledger.block_numbers(device, range)) {
             const LedgerGrant* owner = truth_.ledger.owner(device, block);
             if (owner != nullptr && owner->hosts.contains(host)) continue;
-            violated(fmt::format("block {} of {} is offered to {}, though no durable grant gives it",
-                                 block, device.text, host.text));
+            violated(
+                fmt::format("block {} of {} is offered to {}, though no durable grant gives it",
+                            block, device.text, host.text));
         }
     }
 };

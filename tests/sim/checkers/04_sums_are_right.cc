@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 4: a grant's bytes are the sum of its extents, of whole usable units, no byte in two grants,
-// and free + granted is the device.
+// Invariant 4: a grant's bytes are the sum of its extents, of whole usable units, no byte in two
+// grants, and free + granted is the device.
 #include <fmt/format.h>
 
 #include "checkers/checkers.h"
@@ -21,8 +21,8 @@ class SumsAreRight : public Checker {
             const DeviceSpec& spec = truth_.world.fabric().devices.at(extent.device);
             if (extent.range.length == 0 || extent.range.dpa % spec.block != 0 ||
                 extent.range.length % spec.block != 0 || extent.range.end() > spec.size) {
-                violated(fmt::format("{} owns {}, not whole blocks of the device", created->name.text,
-                                     describe(extent)));
+                violated(fmt::format("{} owns {}, not whole blocks of the device",
+                                     created->name.text, describe(extent)));
             }
         }
     }
@@ -42,7 +42,8 @@ class SumsAreRight : public Checker {
         }
         if (grant->hosts != std::set<HostName>(create->hosts.begin(), create->hosts.end()) ||
             grant->use != create->use) {
-            violated(fmt::format("{} has other hosts or another use than asked for", grant->name.text));
+            violated(
+                fmt::format("{} has other hosts or another use than asked for", grant->name.text));
         }
     }
 
@@ -58,8 +59,9 @@ class SumsAreRight : public Checker {
                 if (truth_.ledger.owner(device.name, block)) owned += spec.block;
             }
             if (device.granted != owned || device.free + device.granted != device.size) {
-                violated(fmt::format("{}: {} bytes are owned; the view says {} granted, {} free of {}",
-                                     device.name.text, owned, device.granted, device.free, device.size));
+                violated(
+                    fmt::format("{}: {} bytes are owned; the view says {} granted, {} free of {}",
+                                device.name.text, owned, device.granted, device.free, device.size));
             }
         }
     }

@@ -23,7 +23,8 @@ class JournalFirst : public Checker {
         } else if (const auto* fence = std::get_if<Fence>(&command.body)) {
             covered = truth_.ledger.fence_begun(fence->host, fence->instance);
         }
-        if (!covered) violated(fmt::format("no durable record stands behind: {}", describe(command)));
+        if (!covered)
+            violated(fmt::format("no durable record stands behind: {}", describe(command)));
     }
 
   private:

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 6: replaying any durable prefix converges. Every restart must replay to exactly what the twin
-// made of the same records; and a random prefix must replay and start, too (that it then settles is what
-// the liveness phase shows after each crash).
+// Invariant 6: replaying any durable prefix converges. Every restart must replay to exactly what
+// the twin made of the same records; and a random prefix must replay and start, too (that it then
+// settles is what the liveness phase shows after each crash).
 #include <fmt/format.h>
 
-#include "checkers/checkers.h"
 #include "backend/sim/random.h"
+#include "checkers/checkers.h"
 
 namespace cxlpool::fmsim {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 7: late, repeated or reordered completions change nothing they should not. The run lets the
-// manager do what is due first; then it must answer a repeated completion, or a report that it refuses,
-// with nothing.
+// Invariant 7: late, repeated or reordered completions change nothing they should not. The run lets
+// the manager do what is due first; then it must answer a repeated completion, or a report that it
+// refuses, with nothing.
 #include <fmt/format.h>
 
 #include "checkers/checkers.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 8: acknowledged = durable. What a reply said stands in the journal when the reply goes out,
-// and after every crash.
+// Invariant 8: acknowledged = durable. What a reply said stands in the journal when the reply goes
+// out, and after every crash.
 #include <fmt/format.h>
 
 #include "checkers/checkers.h"
@@ -26,13 +26,14 @@ class AcknowledgedIsDurable : public Checker {
   private:
     void look() {
         for (GrantId id : created_) {
-            if (!truth_.ledger.find(id)) violated(fmt::format("grant #{} was acknowledged and is lost",
-                                                              id.value));
+            if (!truth_.ledger.find(id))
+                violated(fmt::format("grant #{} was acknowledged and is lost", id.value));
         }
         for (GrantId id : released_) {
             const LedgerGrant* grant = truth_.ledger.find(id);
             if (!grant || !grant->released) {
-                violated(fmt::format("the release of grant #{} was acknowledged and is lost", id.value));
+                violated(
+                    fmt::format("the release of grant #{} was acknowledged and is lost", id.value));
             }
         }
     }

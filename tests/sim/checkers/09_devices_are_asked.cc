@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 9: force only after a fence that an operator asked for; and nothing a host *says* frees, scrubs
-// or moves an extent. Before a scrub and before an offer the devices were asked, in this life of the
-// manager, about every host that may have held the block since it was last erased, and said "none" (the erasure
-// before had asked about all earlier ones); and they said the truth.
+// Invariant 9: force only after a fence that an operator asked for; and nothing a host *says*
+// frees, scrubs or moves an extent. Before a scrub and before an offer the devices were asked, in
+// this life of the manager, about every host that may have held the block since it was last erased,
+// and said "none" (the erasure before had asked about all earlier ones); and they said the truth.
 #include <fmt/format.h>
 
 #include <map>
@@ -88,7 +88,8 @@ class DevicesAreAsked : public Checker {
                 Said& said = said_[{ask.host, ask.device, block}];
                 if (done.op < said.by) continue;  // a late answer to an older question
                 said.by = done.op;
-                said.none = answer != nullptr && i < answer->size() && (*answer)[i] == Presence::none;
+                said.none =
+                    answer != nullptr && i < answer->size() && (*answer)[i] == Presence::none;
             }
         }
         asked_.erase(found);

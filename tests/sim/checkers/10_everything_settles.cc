@@ -19,7 +19,8 @@ class EverythingSettles : public Checker {
             if (grant.state == GrantState::failed && !grant.reason.empty()) continue;
             if (!grant.waits_for.empty() && beside_foreign(grant)) continue;
             violated(fmt::format("{} is {} on a healthy rack; it waits for \"{}\", reason \"{}\"",
-                                 grant.name.text, name_of(grant.state), grant.waits_for, grant.reason));
+                                 grant.name.text, name_of(grant.state), grant.waits_for,
+                                 grant.reason));
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant 11: at rest desired = observed: what the rack really has is what the durable grants say,
-// plugged as their use says; and when all is released nothing is left, not even a byte.
+// Invariant 11: at rest desired = observed: what the rack really has is what the durable grants
+// say, plugged as their use says; and when all is released nothing is left, not even a byte.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -28,14 +28,15 @@ class DesiredIsObserved : public Checker {
         no_strangers();
         for (const auto& [name, device] : truth_.world.devices()) {
             for (std::size_t block = 0; block < device->blocks(); ++block) {
-                if (device->mark(block) == sim::kZeros || truth_.ledger.owner(name, block)) continue;
+                if (device->mark(block) == sim::kZeros || truth_.ledger.owner(name, block))
+                    continue;
                 if (!truth_.who_reaches(name, device->block_range(block)).empty()) continue;
                 // What lies beside a foreign extent may wait for it, if it is not called clean.
                 const bool clean = truth_.manager->pool().devices.at(name).clean.contains(
                     device->block_range(block));
                 if (!clean && foreign_on(name)) continue;
-                violated(fmt::format("block {} of {} is free at rest with bytes of #{} in it", block,
-                                     name.text, device->mark(block)));
+                violated(fmt::format("block {} of {} is free at rest with bytes of #{} in it",
+                                     block, name.text, device->mark(block)));
             }
         }
     }
@@ -59,16 +60,16 @@ class DesiredIsObserved : public Checker {
                 for (const HostName& host : truth_.who_reaches(name, here)) {
                     if (owner != nullptr && owner->hosts.contains(host)) continue;
                     if (truth_.is_foreign(host, name, here)) continue;
-                    violated(fmt::format("{} reaches block {} of {}, which no grant gives it", host.text,
-                                         block, name.text));
+                    violated(fmt::format("{} reaches block {} of {}, which no grant gives it",
+                                         host.text, block, name.text));
                 }
             }
         }
     }
 
     bool foreign_on(const DeviceName& device) const {
-        return std::ranges::any_of(truth_.foreign,
-                                   [&](const auto& claim) { return claim.second.device == device; });
+        return std::ranges::any_of(
+            truth_.foreign, [&](const auto& claim) { return claim.second.device == device; });
     }
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a host's word may cost, and what happens to bytes that somebody reaches past the manager: cases that
-// take too many steps for a scenario file, or a start with another fabric file.
+// What a host's word may cost, and what happens to bytes that somebody reaches past the manager:
+// cases that take too many steps for a scenario file, or a start with another fabric file.
 #include "core/manager.h"
 
 #include <gtest/gtest.h>
@@ -76,8 +76,9 @@ class Rack {
     }
     template <class T>
     bool waits_for() const {
-        return std::ranges::any_of(
-            waiting, [](const Command& command) { return std::holds_alternative<T>(command.body); });
+        return std::ranges::any_of(waiting, [](const Command& command) {
+            return std::holds_alternative<T>(command.body);
+        });
     }
     const Manager& manager() const { return manager_; }
 
@@ -96,8 +97,10 @@ class Rack {
     Answer answer(const CommandBody& body) const {
         if (const auto* ask = std::get_if<AskPresence>(&body))
             return std::vector<Presence>(ask->ranges.size(), accepted.contains(ask->host)
-                                                                 ? Presence::accepted : Presence::none);
-        if (const auto* scrub = std::get_if<Scrub>(&body)) return ScrubReceipt{scrub->extent.range.length};
+                                                                 ? Presence::accepted
+                                                                 : Presence::none);
+        if (const auto* scrub = std::get_if<Scrub>(&body))
+            return ScrubReceipt{scrub->extent.range.length};
         return std::monostate{};
     }
 
@@ -147,7 +150,8 @@ TEST(Manager, OneReportIsFewSentences) {
     const std::size_t before = rack.events.size();
     for (int i = 0; i < 40; ++i) {
         std::vector<Range> many;
-        for (Bytes at = 0; at < 400; ++at) many.push_back({at * 2 * MiB, static_cast<Bytes>(i + 1) * 2 * MiB});
+        for (Bytes at = 0; at < 400; ++at)
+            many.push_back({at * 2 * MiB, static_cast<Bytes>(i + 1) * 2 * MiB});
         rack.report(h2, many);
     }
     EXPECT_GE(rack.events.size() - before, 16u);
@@ -186,7 +190,8 @@ TEST(Manager, AHostThatMayReachBytesStaysInTheFabricFile) {
     ASSERT_EQ(rack.count<OfferStarted>(), 1u);
     rack.step(Submit{Ticket{2}, ReleaseGrant{GrantName("g1")}});
 
-    // With the grant: refused because of it. Without it, as in a journal that lost it: because of its reach.
+    // With the grant: refused because of it. Without it, as in a journal that lost it: because of
+    // its reach.
     Rack without(fabric_of({h1}));
     without.journal = rack.journal;
     EXPECT_FALSE(without.start());

@@ -40,14 +40,16 @@ World any_world() {
     world.request.use = *rc::gen::element(Use::ram, Use::dax);
     world.request.unit = kBlock * *rc::gen::element<Bytes>(1, 2, 4);
     for (const DeviceName& name : world.request.devices) {
-        world.request.offset[name] = *rc::gen::inRange<Bytes>(0, world.request.unit / kBlock) * kBlock;
+        world.request.offset[name] =
+            *rc::gen::inRange<Bytes>(0, world.request.unit / kBlock) * kBlock;
     }
     world.request.size = world.request.unit * *rc::gen::inRange<Bytes>(1, 10);
     world.request.most_extents = *rc::gen::inRange<std::size_t>(1, 9);
     return world;
 }
 
-// The property holds in every world, and enough of the worlds had room (or one piece) for it to mean something.
+// The property holds in every world, and enough of the worlds had room (or one piece) for it to
+// mean something.
 template <class Property>
 void holds(const char* name, Property property) {
     int meant = 0;
@@ -185,8 +187,12 @@ TEST(Placement, TheTwoUsesGrowFromTheTwoEnds) {
     DeviceState& state = pool.devices[DeviceName{"mem0"}];
     state.size = GiB;
     state.block = kBlock;
-    PlaceRequest request{.devices = {DeviceName{"mem0"}}, .size = 128 * MiB, .use = Use::ram,
-                         .unit = 128 * MiB, .offset = {}, .avoid = {}};
+    PlaceRequest request{.devices = {DeviceName{"mem0"}},
+                         .size = 128 * MiB,
+                         .use = Use::ram,
+                         .unit = 128 * MiB,
+                         .offset = {},
+                         .avoid = {}};
     EXPECT_EQ(place(pool, request)->front().range.dpa, 0u);
     request.use = Use::dax;
     request.unit = kBlock;
@@ -199,8 +205,12 @@ TEST(Placement, CleanBytesComeBeforeDirtyOnes) {
     state.size = GiB;
     state.block = kBlock;
     state.clean.add({512 * MiB, 256 * MiB});
-    const PlaceRequest request{.devices = {DeviceName{"mem0"}}, .size = 128 * MiB, .use = Use::ram,
-                               .unit = 128 * MiB, .offset = {}, .avoid = {}};
+    const PlaceRequest request{.devices = {DeviceName{"mem0"}},
+                               .size = 128 * MiB,
+                               .use = Use::ram,
+                               .unit = 128 * MiB,
+                               .offset = {},
+                               .avoid = {}};
     EXPECT_EQ(place(pool, request)->front().range.dpa, 512 * MiB);
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C++ face over the C one, on this machine: no second node is needed.
 #include <gtest/gtest.h>
-#include <pool/pool.hpp>
 #include <unistd.h>
 
 #include <cerrno>
+#include <pool/pool.hpp>
 #include <thread>
 
 #include "signals.h"
@@ -65,7 +65,8 @@ TEST(Face, EvacuationNeedsATargetAndAProcess) {
     EXPECT_FALSE(pool::evacuate_node(0x3fffffff, 1, {0}));
 }
 
-// A thread of the library with the program's mask would take the SIGTERM that the program waits for.
+// A thread of the library with the program's mask would take the SIGTERM that the program waits
+// for.
 TEST(Threads, OneThatIsMadeWhileSignalsAreBlockedTakesNone) {
     sigset_t own{}, its{};
     std::thread thread;

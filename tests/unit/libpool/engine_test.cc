@@ -113,8 +113,8 @@ EngineConfig config_with_limit(uint64_t pages) {
 }
 
 struct Trip {
-    explicit Trip(World& world, EngineConfig config) : mover(world),
-        engine(world, mover, world, world, std::move(config)) {
+    explicit Trip(World& world, EngineConfig config)
+        : mover(world), engine(world, mover, world, world, std::move(config)) {
         EXPECT_TRUE(engine.add({0, world.nodes.size()}));
         engine.run();
     }
@@ -140,7 +140,8 @@ TEST(Engine, ASteadyHotSetComesNearAndThenNothingMovesAnyMore) {
     EXPECT_LE(world.near_limit_seen, 500u);
     EXPECT_EQ(run.engine.stat(Stat::promoted) + run.engine.stat(Stat::demoted),
               world.total_moves());
-    // What still moves is the lukewarm rest of the limit: few swaps among 1600 pages that are alike.
+    // What still moves is the lukewarm rest of the limit: few swaps among 1600 pages that are
+    // alike.
     EXPECT_LE(world.total_moves() - moves_at_half, 100u);
     EXPECT_EQ(run.engine.stat(Stat::near_pages), 500u);
 }
@@ -171,7 +172,8 @@ TEST(Engine, TwoEqualPagesWithOneSlotDoNotPingPong) {
         config.stay_s = 100000;  // as eager as it gets
         Trip run(world, config);
         EXPECT_GT(run.engine.stat(Stat::windows), 3000u);
-        // One bit a window deceives now and then: at most six swaps in an hour of thousands of windows.
+        // One bit a window deceives now and then: at most six swaps in an hour of thousands of
+        // windows.
         EXPECT_LE(world.total_moves(), 12u) << "rate " << rate;
     }
 }

@@ -61,8 +61,8 @@ double octaves_from_twin(double rate, std::mt19937_64& random) {
     return std::abs(mean - naive_mean(history));
 }
 
-// A byte cannot follow every belief (after one touch of a cold page the exact one has two humps), but
-// it is close on the whole, at every rate; worst at the cold end, where the scale is cut off.
+// A byte cannot follow every belief (after one touch of a cold page the exact one has two humps),
+// but it is close on the whole, at every rate; worst at the cold end, where the scale is cut off.
 // A statement about averages, so the seeds are fixed: it holds for these or it does not.
 TEST(Heat, StaysCloseToItsExactTwin) {
     std::mt19937_64 random(7);

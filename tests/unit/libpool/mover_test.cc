@@ -9,7 +9,6 @@
 
 #include <set>
 
-
 namespace libpool {
 namespace {
 
@@ -20,14 +19,14 @@ class FakeKernel final : public Kernel {
   public:
     explicit FakeKernel(size_t pages, int node = 1) : nodes(pages, node) {}
 
-    std::vector<int> nodes;            // the truth; negative: absent
-    std::set<uint64_t> busy;           // cannot be moved: -EBUSY
-    uint64_t room = UINT64_MAX;        // pages that the target takes
+    std::vector<int> nodes;      // the truth; negative: absent
+    std::set<uint64_t> busy;     // cannot be moved: -EBUSY
+    uint64_t room = UINT64_MAX;  // pages that the target takes
     bool says_moved_and_does_not = false;
     bool leaves_questions_unanswered = false;
-    long refuses = 0;                  // every move fails with this
-    size_t stops_after = SIZE_MAX;     // pages tried per call; the rest is unwritten, rc > 0
-    std::vector<size_t> calls;         // sizes of the moving calls
+    long refuses = 0;               // every move fails with this
+    size_t stops_after = SIZE_MAX;  // pages tried per call; the rest is unwritten, rc > 0
+    std::vector<size_t> calls;      // sizes of the moving calls
 
     long move_pages(pid_t, std::span<const uint64_t> pages, std::span<const int> targets,
                     std::span<int> status) override {
@@ -40,9 +39,7 @@ class FakeKernel final : public Kernel {
         }
         return 0;
     }
-    Result<uint64_t> room_bytes(int) override {
-        return room == UINT64_MAX ? room : room * stride;
-    }
+    Result<uint64_t> room_bytes(int) override { return room == UINT64_MAX ? room : room * stride; }
 
   private:
     long answer(std::span<const uint64_t> pages, std::span<int> status) {
@@ -76,7 +73,8 @@ RC_GTEST_PROP(Mover, ReportsTheTruthWhateverTheKernelSays, ()) {
     kernel.says_moved_and_does_not = *rc::gen::weightedElement<bool>({{3, false}, {1, true}});
     kernel.leaves_questions_unanswered = *rc::gen::arbitrary<bool>();
     kernel.refuses = *rc::gen::weightedElement<long>({{4, 0}, {1, -EPERM}, {1, -ENOMEM}});
-    kernel.stops_after = *rc::gen::weightedElement<size_t>({{2, SIZE_MAX}, {1, 0}, {1, 1}, {1, 300}});
+    kernel.stops_after =
+        *rc::gen::weightedElement<size_t>({{2, SIZE_MAX}, {1, 0}, {1, 1}, {1, 300}});
     if (*rc::gen::arbitrary<bool>()) kernel.room = *rc::gen::inRange<uint64_t>(0, count);
     for (size_t i = 0; i < count; i += 7) {
         int what = *rc::gen::inRange(0, 4);

@@ -90,8 +90,10 @@ std::vector<PageView> any_pages() {
     for (int code : codes) {
         auto low = std::exp2(float(code / 12 % 16) - 4);
         auto high = low * static_cast<float>(1 << (code % 4));
-        pages.push_back({static_cast<Place>(code % 3), uint8_t(code / 3 % 4 * 2),
-                         uint8_t(code / 192 * 4), {low, (low + high) / 2, high}});
+        pages.push_back({static_cast<Place>(code % 3),
+                         uint8_t(code / 3 % 4 * 2),
+                         uint8_t(code / 192 * 4),
+                         {low, (low + high) / 2, high}});
     }
     return pages;
 }

@@ -54,14 +54,14 @@ TEST(Recording, TheExampleOfTheHeaderReadsAndReplays) {
 
 TEST(Recording, BadLinesAreNamedByNumber) {
     const char* bad[] = {
-        "window 0 5 x8",               // before its range
-        "range 0 0",                   // no pages
-        "range 0 99999999",            // too many
-        "range 0 8\nwindow 0 5 x7",    // too short
-        "range 0 8\nwindow 0 5 x9",    // too long
-        "range 0 8\nwindow 0 5 y8",    // no such state
-        "range 0 8\nnodes 0 1*8z",     // rubbish behind
-        "range 0 8\nwindow 0",         // no length
+        "window 0 5 x8",             // before its range
+        "range 0 0",                 // no pages
+        "range 0 99999999",          // too many
+        "range 0 8\nwindow 0 5 x7",  // too short
+        "range 0 8\nwindow 0 5 x9",  // too long
+        "range 0 8\nwindow 0 5 y8",  // no such state
+        "range 0 8\nnodes 0 1*8z",   // rubbish behind
+        "range 0 8\nwindow 0",       // no length
         "frange 0 8",
     };
     for (const char* lines : bad) {

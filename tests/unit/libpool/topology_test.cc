@@ -79,8 +79,9 @@ TEST(Topology, OneKernelTierMakesNodesWithoutCpusFarAndSaysSo) {
     auto topology = read_topology(tree.root());
     ASSERT_TRUE(topology);
     EXPECT_EQ(topology->source, TierSource::cpuless);
-    EXPECT_EQ(topology->reason, "the kernel has all nodes in one memory tier, so nodes without a "
-                                "CPU (1) are taken as far");
+    EXPECT_EQ(topology->reason,
+              "the kernel has all nodes in one memory tier, so nodes without a "
+              "CPU (1) are taken as far");
     EXPECT_EQ(topology->tier_nodes(1), std::vector<int>{1});
 }
 
@@ -168,7 +169,8 @@ TEST(List, ReadsWhatKernelsWriteAndNothingElse) {
     }
 }
 
-// ---- any machine, against a twin that asks each question of the drawn machine itself ----------------------
+// ---- any machine, against a twin that asks each question of the drawn machine itself
+// ----------------------
 
 struct Machine {
     struct Spot {
@@ -197,7 +199,9 @@ struct Machine {
         }
         return nearest;
     }
-    static uint64_t distance(int a, int b) { return 10 + 7 * static_cast<uint64_t>(std::abs(a - b)); }
+    static uint64_t distance(int a, int b) {
+        return 10 + 7 * static_cast<uint64_t>(std::abs(a - b));
+    }
 };
 
 Machine any_machine() {
@@ -208,7 +212,9 @@ Machine any_machine() {
         spot.online = *rc::gen::inRange(0, 5) > 0;
         spot.memory = *rc::gen::inRange(0, 5) > 0;
         spot.cpus = *rc::gen::arbitrary<bool>();
-        spot.kernel_tier = most_tiers == 0 ? 0 : *rc::gen::inRange(*rc::gen::inRange(0, 6) ? 1 : 0, most_tiers + 1);
+        spot.kernel_tier = most_tiers == 0
+                               ? 0
+                               : *rc::gen::inRange(*rc::gen::inRange(0, 6) ? 1 : 0, most_tiers + 1);
     }
     return machine;
 }
@@ -218,7 +224,8 @@ std::string spell(const std::vector<int>& ids) {
     std::vector<std::string> parts;
     for (size_t at = 0; at < ids.size();) {
         size_t end = at + 1;
-        while (end < ids.size() && ids[end] == ids[end - 1] + 1 && *rc::gen::inRange(0, 4) > 0) ++end;
+        while (end < ids.size() && ids[end] == ids[end - 1] + 1 && *rc::gen::inRange(0, 4) > 0)
+            ++end;
         parts.push_back(end == at + 1 ? text("%d", ids[at]) : text("%d-%d", ids[at], ids[end - 1]));
         at = end;
     }
@@ -233,9 +240,11 @@ void write(Tree& tree, const Machine& machine) {
     for (int id : online) {
         const Machine::Spot& spot = machine.spots[static_cast<size_t>(id)];
         std::string distances;
-        for (int to : online) distances += text("%llu ", (unsigned long long)Machine::distance(id, to));
-        tree.node(id, spot.cpus ? text("%d", id * 4) : "", spot.memory ? 1000 + static_cast<uint64_t>(id) : 0,
-                  spot.memory ? 500 : 0, distances);
+        for (int to : online)
+            distances += text("%llu ", (unsigned long long)Machine::distance(id, to));
+        tree.node(id, spot.cpus ? text("%d", id * 4) : "",
+                  spot.memory ? 1000 + static_cast<uint64_t>(id) : 0, spot.memory ? 500 : 0,
+                  distances);
     }
     for (int tier = 1; tier < 4; ++tier) {
         std::vector<int> members;
@@ -273,7 +282,8 @@ TEST(Topology, AnyMachineIsReadAsItsTwinDoes) {
             for (int tier : tiers) {
                 std::vector<int> members;
                 for (int id : with_memory)
-                    if (machine.spots[static_cast<size_t>(id)].kernel_tier == tier) members.push_back(id);
+                    if (machine.spots[static_cast<size_t>(id)].kernel_tier == tier)
+                        members.push_back(id);
                 RC_ASSERT(topology->tier_nodes(rank++) == members);
             }
             RC_ASSERT(topology->tier_names.size() == rank);

@@ -91,10 +91,22 @@ TEST(Extents, ATextThatWentAwayIsReadAgain) {
     EXPECT_TRUE(content);
     EXPECT_EQ(reads, extents_tries);
     reads = 0;
-    EXPECT_EQ(read_extents([&] { ++reads; return fail(ESTALE, "stale"); }).error().code, ESTALE);
+    EXPECT_EQ(read_extents([&] {
+                  ++reads;
+                  return fail(ESTALE, "stale");
+              })
+                  .error()
+                  .code,
+              ESTALE);
     EXPECT_EQ(reads, extents_tries);
     reads = 0;
-    EXPECT_EQ(read_extents([&] { ++reads; return fail(EIO, "no"); }).error().code, EIO);
+    EXPECT_EQ(read_extents([&] {
+                  ++reads;
+                  return fail(EIO, "no");
+              })
+                  .error()
+                  .code,
+              EIO);
     EXPECT_EQ(reads, 1);
 }
 

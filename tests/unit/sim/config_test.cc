@@ -42,7 +42,8 @@ TEST(SimConfig, ReadsWhatTheTestbedWritesAndHowHostsBehave) {
 
 TEST(SimConfig, RefusesWithThePath) {
     EXPECT_EQ(refused("{"), "fabric file: it is not JSON");
-    EXPECT_EQ(refused(R"({"sim":{"hosts":{"h9":{}}}})"), "fabric file: sim.hosts names no host: h9");
+    EXPECT_EQ(refused(R"({"sim":{"hosts":{"h9":{}}}})"),
+              "fabric file: sim.hosts names no host: h9");
     EXPECT_EQ(refused(R"({"sim":{"hosts":{"h1":{"drivr":1}}}})"),
               "fabric file: unknown key sim.hosts.h1.drivr");
     EXPECT_EQ(refused(R"({"sim":{"hosts":{"h1":{"driver":"best"}}}})"),

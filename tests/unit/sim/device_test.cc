@@ -10,7 +10,8 @@ namespace {
 const HostName h1{"h1"}, h2{"h2"};
 
 SimDevice small_device() {
-    return SimDevice(DeviceName{"mem0"}, {.serial = 1, .size = 64 * MiB, .block = 2 * MiB, .identity = "x"});
+    return SimDevice(DeviceName{"mem0"},
+                     {.serial = 1, .size = 64 * MiB, .block = 2 * MiB, .identity = "x"});
 }
 
 std::vector<Range> pieces(std::size_t count) {

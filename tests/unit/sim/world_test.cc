@@ -28,7 +28,8 @@ class Rack : public ::testing::Test {
         const Millis end = world.now() + length;
         while (world.now() < end) {
             world.notice_desired();
-            for (const Input& input : world.advance(std::min(end, world.now() + 1))) heard.push_back(input);
+            for (const Input& input : world.advance(std::min(end, world.now() + 1)))
+                heard.push_back(input);
         }
     }
 
@@ -108,7 +109,8 @@ TEST_F(Rack, AddIsAcceptedAndPluggedAndComesBack) {
     EXPECT_EQ(ask(h1, low), Presence::accepted) << "plugged memory is never given back";
     want(h1, false);
     run(200);
-    EXPECT_EQ(ask(h1, low), Presence::none) << "the remembered request is answered once it is unplugged";
+    EXPECT_EQ(ask(h1, low), Presence::none)
+        << "the remembered request is answered once it is unplugged";
     EXPECT_EQ(report(h1)->nodes.size(), 1u);
 }
 
@@ -221,7 +223,8 @@ TEST_F(Rack, CommandsToOneHostKeepTheirOrderAcrossALifeOfTheManager) {
     ASSERT_NE(completion(op), nullptr);
     const Presence now = world.devices().at(mem0)->presence(h1, low);
     const Presence said = std::get<std::vector<Presence>>(*completion(op)->result).front();
-    EXPECT_EQ(said == Presence::none, now == Presence::none) << "nothing of the old life comes after";
+    EXPECT_EQ(said == Presence::none, now == Presence::none)
+        << "nothing of the old life comes after";
     EXPECT_EQ(completion(1), nullptr) << "completions of an earlier life never arrive";
 }
 
@@ -254,9 +257,8 @@ TEST(SimBackend, DrivesARackThroughTheBackendInterface) {
     backend.start_command({OpId{1}, AddCapacity{h1, mem0, {low}}});
     EXPECT_TRUE(heard.empty()) << "never from inside start_command";
     backend.advance(50);
-    EXPECT_TRUE(std::ranges::any_of(heard, [](const Input& input) {
-        return std::holds_alternative<Completion>(input);
-    }));
+    EXPECT_TRUE(std::ranges::any_of(
+        heard, [](const Input& input) { return std::holds_alternative<Completion>(input); }));
 }
 
 TEST(SimBackend, AnotherProcessFindsOtherMachines) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// memtool: what the demo and the guest tests do to memory. Every byte goes through aligned 8-byte loads
-// and stores, which the emulator keeps whole on a shared extent; it promises nothing for atomics there.
+// memtool: what the demo and the guest tests do to memory. Every byte goes through aligned 8-byte
+// loads and stores, which the emulator keeps whole on a shared extent; it promises nothing for
+// atomics there.
 //
-// The pattern is text, so that it can be recognised in a pool file: lines of 64 bytes, each with its
-// owner's label and its offset within the range: "h1               at 000000004096 …\n".
+// The pattern is text, so that it can be recognised in a pool file: lines of 64 bytes, each with
+// its owner's label and its offset within the range: "h1               at 000000004096 …\n".
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -41,7 +42,8 @@ std::uint64_t number(const std::string& text, const char* what) {
     int shift = 0;
     for (const auto& [unit, bits] : units)
         if (*end == unit && end[1] == 0) shift = bits, ++end;
-    if (text.empty() || text[0] == '-' || *end != 0 || errno != 0 || value << shift >> shift != value)
+    if (text.empty() || text[0] == '-' || *end != 0 || errno != 0 ||
+        value << shift >> shift != value)
         die(std::string(what) + " must be a number like 4096 or 32M, not \"" + text + "\"");
     return value << shift;
 }
@@ -76,12 +78,14 @@ std::uint64_t matching(const Word* at, std::uint64_t bytes, std::string_view lab
 
 int say_matching(std::uint64_t same, std::uint64_t bytes, std::string_view label) {
     std::printf("%" PRIu64 " of %" PRIu64 " bytes are %s%.*s\n", same, bytes,
-                label == "zeros" ? "" : "the pattern of ", static_cast<int>(label.size()), label.data());
+                label == "zeros" ? "" : "the pattern of ", static_cast<int>(label.size()),
+                label.data());
     std::fflush(stdout);
     return same == bytes ? 0 : 1;
 }
 
-// ---- a dax device (or a file) --------------------------------------------------------------------
+// ---- a dax device (or a file)
+// --------------------------------------------------------------------
 
 class Mapping {
   public:
@@ -135,12 +139,13 @@ int get(const std::string& path, std::uint64_t offset, std::uint64_t bytes) {
     return std::fwrite(out.data(), 1, bytes, stdout) == bytes ? 0 : 1;
 }
 
-// ---- memory of a node ----------------------------------------------------------------------------
+// ---- memory of a node
+// ----------------------------------------------------------------------------
 
 // Small pages of exactly this node.
 char* take(int node, std::uint64_t bytes) {
-    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                      -1, 0);
+    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) die(std::string("memory cannot be mapped: ") + std::strerror(errno));
     madvise(base, bytes, MADV_NOHUGEPAGE);
     constexpr int kBind = 2;  // MPOL_BIND
@@ -196,8 +201,10 @@ int spread(const std::vector<std::string>& shares) {
     for (const std::string& share : shares) {
         const std::size_t colon = share.find(':');
         if (colon == std::string::npos) die("\"" + share + "\" must be NODE:BYTES");
-        const std::uint64_t bytes = aligned(number(share.substr(colon + 1), "BYTES"), kMiB, "BYTES");
-        maps.emplace_back(take(static_cast<int>(number(share.substr(0, colon), "NODE")), bytes), bytes);
+        const std::uint64_t bytes =
+            aligned(number(share.substr(colon + 1), "BYTES"), kMiB, "BYTES");
+        maps.emplace_back(take(static_cast<int>(number(share.substr(0, colon), "NODE")), bytes),
+                          bytes);
         total += bytes;
     }
     for (const auto& [base, bytes] : maps)
@@ -237,12 +244,13 @@ int main(int argc, char** argv) {
         std::printf("%" PRIu64 " bytes written with the pattern of %s\n", bytes, a[4].c_str());
         return 0;
     }
-    if (a.size() == 3 && a[0] == "put") return put(a[1], aligned(number(a[2], "OFFSET"), 8, "OFFSET"));
+    if (a.size() == 3 && a[0] == "put")
+        return put(a[1], aligned(number(a[2], "OFFSET"), 8, "OFFSET"));
     if (a.size() == 4 && a[0] == "get")
         return get(a[1], aligned(number(a[2], "OFFSET"), 8, "OFFSET"), number(a[3], "BYTES"));
     if (a.size() == 4 && a[0] == "hold")
-        return hold(static_cast<int>(number(a[1], "NODE")), aligned(number(a[2], "BYTES"), kPage, "BYTES"),
-                    a[3]);
+        return hold(static_cast<int>(number(a[1], "NODE")),
+                    aligned(number(a[2], "BYTES"), kPage, "BYTES"), a[3]);
     if (a.size() >= 2 && a[0] == "spread") return spread({a.begin() + 1, a.end()});
     std::fputs(std::string(kUsage).c_str(), stderr);
     return 2;
