@@ -31,8 +31,8 @@ guest: setup ## Build the testbed's root (once, cached), the driver and the gues
 
 banner:
 	@echo "This installs Debian packages where they are missing (up to 300 MB, list in .ci/packages.txt),"
-	@echo "caches a Debian root with QEMU and a kernel in $${CXLPOOL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cxlpool} (1.3 GB, 3 minutes, once),"
-	@echo "builds cxlpool in build/ (5 minutes on two cores), and then shows it for about 3 minutes."
+	@echo "caches a Debian root with QEMU and a kernel in $${CXLPOOL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/cxlpool} (1.3 GB, 1 to 3 minutes, once),"
+	@echo "builds cxlpool in build/ (3 minutes on two cores), and then shows it for about 2 minutes."
 
 demo: banner build guest ## The main job end to end: two emulated hosts share a CXL memory pool
 	@qemu-testbed/demo/demo

@@ -53,6 +53,7 @@ Result<UnixListener> listen_for_fmctl(const Config& config) {
 }
 
 int run(const Config& config) {
+    if (config.state.empty()) return refuse({Code::invalid, "--state is empty: name a file"});
     boost::asio::io_context io(1);
     Pause pause(config.pause_at);
 

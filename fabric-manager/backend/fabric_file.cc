@@ -8,7 +8,6 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -90,8 +89,11 @@ void read_device(Reader reader, FabricFile::Device& device) {
     if (device.serial == 0) reader.refuse("serial", "is 0, which names no device");
     const bool power_of_2 = device.block != 0 && (device.block & (device.block - 1)) == 0;
     if (!power_of_2) return reader.refuse("block", "is not a power of 2");
-    constexpr auto most = static_cast<Bytes>(std::numeric_limits<std::int64_t>::max());
-    if (device.size == 0 || device.size > most || device.size % device.block != 0) {
+    if (device.size > kMostDeviceBytes) {
+        reader.refuse("size",
+                      fmt::format("is {}, more than the {} that a device may have",
+                                  describe_size(device.size), describe_size(kMostDeviceBytes)));
+    } else if (device.size == 0 || device.size % device.block != 0) {
         reader.refuse("size", fmt::format("is {}, not a multiple of the block of {}",
                                           describe_size(device.size), describe_size(device.block)));
     }

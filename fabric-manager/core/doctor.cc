@@ -64,8 +64,9 @@ DoctorView Manager::Impl::examine(const DoctorJob& job) const {
                 if (seen && seen->node) row.node = fmt::format("node{}", *seen->node);
                 if (seen && !seen->dax.empty() && seen->use == Use::dax) row.node = seen->dax;
                 if (!owner)
-                    row.note = is == Presence::none
-                                   ? "the driver lists what the device denies"
+                    row.note = is == Presence::none ? "the driver lists what the device denies"
+                               : is == Presence::unknown
+                                   ? "the device did not say whether this host can reach it"
                                    : "this host can reach an extent of another host's grant";
                 else if (state != GrantState::active)
                     row.note = waits.empty() ? reason : "waits for " + waits;

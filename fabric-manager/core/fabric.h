@@ -11,6 +11,9 @@
 
 namespace cxlpool {
 
+inline constexpr Bytes kMostDeviceBytes =
+    64 * TiB;  // far beyond any device of today; the sim keeps marks by block
+
 // A pooled CXL memory device, of which one DC region is divided.
 struct DeviceSpec {
     std::uint64_t serial = 0;

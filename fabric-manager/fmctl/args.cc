@@ -109,7 +109,8 @@ class Parser {
             return {};
         }
         if (option->takes == Takes::value || option->takes == Takes::values) {
-            if (next_ == words_.size())
+            // "--name --dry-run" is a forgotten value, not a name.
+            if (next_ == words_.size() || words_[next_].starts_with("--"))
                 return usage(fmt::format("{} needs a value: {} {}", name, name, option->value));
             args_.options.emplace(name, words_[next_++]);
             return {};

@@ -164,7 +164,12 @@ int grant_release(Command& command) {
     if (!seconds) return say_usage(seconds.error().message);
 
     on_interrupt_say(interrupted_early);
-    const auto text = command.client.remove(*path + (command.dry_run() ? "?dry_run=1" : ""));
+    auto text = command.client.remove(*path + (command.dry_run() ? "?dry_run=1" : ""));
+    // Somebody, perhaps an earlier call of the same user, has asked for the same: it can be waited
+    // for.
+    if (!text && text.error().code == Code::conflict && command.args.has("--wait") &&
+        !command.dry_run())
+        text = command.client.get(*path);
     if (!text) return say(text.error());
     if (command.dry_run()) return show_plan(command, *text);
     const auto grant = wire::decode_grant(*text);

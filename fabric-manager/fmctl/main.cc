@@ -111,8 +111,11 @@ int main(int argc, char** argv) {
     const int code = cxlpool::fmctl::run(std::vector<std::string>(argv + 1, argv + argc));
     // Output that could not be written is not success.
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
-        std::fputs("fmctl: cannot write its output\n", stderr);
-        return code ? code : cxlpool::fmctl::exit_refused;
+        std::fputs(
+            "fmctl: cannot write its output; what it was asked to do was done or refused all the "
+            "same\n",
+            stderr);
+        return code ? code : cxlpool::fmctl::exit_fabric;
     }
     return code;
 }

@@ -27,12 +27,21 @@ Routed<Call> create(const Request& request, Query& query) {
     return finished(query, Do{std::move(*intent), success});
 }
 
-Routed<Call> release(const GrantName& name, Query& query) {
+// A body would be a wish that is not read, such as {"dry_run": true}.
+std::optional<Error> body_of_none(const Request& request) {
+    if (request.body.empty()) return {};
+    return Error{Code::invalid,
+                 fmt::format("{} takes no body; what it knows is ?dry_run=1", request.method)};
+}
+
+Routed<Call> release(const Request& request, const GrantName& name, Query& query) {
+    if (const auto wrong = body_of_none(request)) return refuse(*wrong);
     const Mode mode = mode_of(query);
     return finished(query, Do{ReleaseGrant{name, mode}, mode == Mode::dry_run ? 200 : 202});
 }
 
-Routed<Call> fence(const HostName& name, Query& query) {
+Routed<Call> fence(const Request& request, const HostName& name, Query& query) {
+    if (const auto wrong = body_of_none(request)) return refuse(*wrong);
     const Mode mode = mode_of(query);
     return finished(query, Do{FenceHost{name, mode}, mode == Mode::dry_run ? 200 : 202});
 }
@@ -67,7 +76,7 @@ Routed<Call> route_grants(const Request& request, const Target& target) {
     if (!name) return refuse(name.error());
     if (path.size() == 3) {
         if (method == "GET") return finished(query, ShowGrant{GrantName(*name)});
-        if (method == "DELETE") return release(GrantName(*name), query);
+        if (method == "DELETE") return release(request, GrantName(*name), query);
         return refuse(wrong_method(request, "GET or DELETE"));
     }
     if (path.size() == 4 && path[3] == "wait") {
@@ -84,7 +93,7 @@ Routed<Call> route_hosts(const Request& request, const Target& target) {
     if (path.size() == 4 && path[3] == "fence") {
         const auto name = parse_name("host", path[2]);
         if (!name) return refuse(name.error());
-        if (request.method == "POST") return fence(HostName(*name), query);
+        if (request.method == "POST") return fence(request, HostName(*name), query);
         return refuse(wrong_method(request, "POST"));
     }
     if (path.size() > 3) return refuse(no_such_call(request));

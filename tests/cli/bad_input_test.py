@@ -75,6 +75,8 @@ class BadCreate(RackTest):
                 (("grant", "list", "--jsno"), "--jsno is no option of fmctl grant list; did you mean --json?"),
                 (("grant", "list", "g1"), "g1 is one word too many for fmctl grant list"),
                 (("grant", "show"), "fmctl grant show needs a NAME"),
+                (("grant", "create", "--host", "h1", "--size", "128M", "--name", "--dry-run"),
+                 "--name needs a value: --name NAME"),
                 (("event", "list", "--limit", "0"), "--limit 0 is not a number from 1 to 10000")):
             with self.subTest(args=args):
                 self.assert_refused(args, 2, sentence)

@@ -33,6 +33,15 @@ class Http(RackTest):
                 self.assert_error_prefix(self.http("POST", "/v1/grants", body), 400, message)
         self.assertEqual(self.fmctl_json("grant", "list"), [])
 
+    def test_bodies_where_none_is_read(self):
+        self.assertEqual(self.fmctl("grant", "create", "--host", "h1", "--size", "128M", "--name", "stays",
+                                    "--wait").code, 0)
+        for method, path in (("DELETE", "/v1/grants/stays"), ("POST", "/v1/hosts/h1/fence")):
+            for body in ({"dry_run": True}, b"garbage{"):
+                self.assert_error(self.http(method, path, body), 400,
+                                  f"{method} takes no body; what it knows is ?dry_run=1")
+        self.assertEqual([g["state"] for g in self.fmctl_json("grant", "list")], ["active"])
+
     def assert_error_prefix(self, answer, status, message):
         # What nests too deep may be cut off as malformed first: either is a refusal.
         if answer[1]["error"]["message"].startswith("malformed") and "nests" in message:

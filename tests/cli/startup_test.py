@@ -161,6 +161,16 @@ class Startup(RackTest):
         self.assertEqual((done.code, done.err), (1, f"fmd: error: there is no state file {self.path('sate.db')} to check\n"))
         self.assertFalse(os.path.exists(self.path("sate.db")))
 
+    def test_state_that_is_empty(self):
+        done = run(FMD, "--backend=sim", "--state", "")
+        self.assertEqual((done.code, done.err), (1, "fmd: error: --state is empty: name a file\n"))
+
+    def test_device_that_is_too_large(self):
+        with open(self.path("huge.json"), "w") as file:
+            file.write('{"version":1,"backend":"sim","devices":[{"name":"mem0","serial":1,"size":"65T",'
+                       '"block":"2M"}],"hosts":[{"name":"h1","devices":["mem0"]}]}')
+        self.assertIn("at most 64 TiB", self.sim_fails("--fabric", self.path("huge.json")))
+
     def test_state_in_memory(self):
         fmd = self.start_fmd(state=":memory:")
         self.wait_hosts_ready()

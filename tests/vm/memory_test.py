@@ -57,31 +57,41 @@ def a_release_under_use_says_who_holds_it(rack):
     """There is no room to move the memory to: nobody is killed, and the grant says by whom it is held."""
     rack.create("used", "256M", "h1")
     node = node_of(rack, "used", "h1")
-    held = rack.hold("h1", node, 16 * MIB, "used")
+    held = rack.hold("h1", node, 48 * MIB, "used")
     # And a file on that node that no process has mapped: memory of the kernel's.
     made = sh(rack, "h1", f"mkdir -p /mnt/far && mount -t tmpfs -o mpol=bind:{node} tmpfs /mnt/far && "
                           "head -c 6291456 /dev/urandom > /mnt/far/file && sha256sum < /mnt/far/file").must().out
-    # Node 0 is full (of huge pages: they need not be written): what the pages would move to is not there.
+    # Node 0 is full: what the pages would move to is not there. Most of it of huge pages, which need not be
+    # written; they leave some tens of MiB, so a file takes the rest.
     huge = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"
     try:
-        free = int(re.search(r"Node 0 MemFree:\s+(\d+) kB",
-                             sh(rack, "h1", "cat /sys/devices/system/node/node0/meminfo").must().out).group(1))
-        sh(rack, "h1", f"echo {free // 2048 - 24} > {huge}").must()
+        free = free_kib(rack, "h1")
+        sh(rack, "h1", f"echo {free // 2048 - 32} > {huge}").must()
+        rest = max(0, (free_kib(rack, "h1") >> 10) - 64)
+        sh(rack, "h1", "mkdir -p /mnt/full && mount -t tmpfs -o size=100%,mpol=bind:0 tmpfs /mnt/full && "
+                       f"dd if=/dev/zero of=/mnt/full/file bs=1M count={rest}", timeout=120).must()
+        free = free_kib(rack, "h1")
+        expect(free < 68 << 10, f"node 0 cannot be filled: {free >> 10} MiB are free, and 54 MiB are to find no room")
         result = rack.fmctl("grant", "release", "used", "--wait=8")
         expect(result.code == 4, f"the release ended with code {result.code}, not 4: {result.err}")
         said = re.search(r"used: (\d+) of 256 MiB held: (.*)pid (\d+) memtool (\d+) MiB(.*), kernel (\d+) MiB", result.err)
         expect(said, f"it does not say who holds it: {result.err}")
-        expect(int(said[3]) == held.pid and int(said[4]) >= 16 and int(said[6]) >= 6,
+        expect(int(said[3]) == held.pid and int(said[4]) >= 48 and int(said[6]) >= 6,
                f"it says wrongly who holds it: {result.err}")
         held.check()
     finally:
-        sh(rack, "h1", f"echo 0 > {huge}")
+        sh(rack, "h1", f"echo 0 > {huge}; umount /mnt/full")
     rack.wait_grant("used", "gone", "unknown", seconds=90)
     held.check()
     held.let_go()
     left = sh(rack, "h1", "sha256sum < /mnt/far/file && umount /mnt/far").must().out
     expect(left == made, "the file on the released node has other bytes now")
     rack.healthy()
+
+
+def free_kib(rack, host: str) -> int:
+    shown = sh(rack, host, "cat /sys/devices/system/node/node0/meminfo").must().out
+    return int(re.search(r"Node 0 MemFree:\s+(\d+) kB", shown).group(1))
 
 
 def an_open_dax_device_is_not_taken_away(rack):

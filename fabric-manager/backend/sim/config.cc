@@ -169,6 +169,8 @@ Result<void> read_device(const json& object, const std::string& path, Fabric& fa
     if (spec.block == 0 || spec.size == 0 || spec.size % spec.block != 0) {
         return wrong(path + ".size", "a multiple of the device's block, more than 0");
     }
+    if (spec.size > kMostDeviceBytes)
+        return wrong(path + ".size", fmt::format("at most {}", describe_size(kMostDeviceBytes)));
     spec.identity = "sim:" + name;
     if (!fabric.devices.emplace(DeviceName{name}, spec).second) {
         return fail(Code::invalid, fmt::format("fabric file: {} names {} twice", path, name));
