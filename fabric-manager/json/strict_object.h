@@ -103,7 +103,7 @@ class StrictObject {
     void finish() {
         if (!value_.is_object()) return;
         for (const auto& [key, unused] : value_.items()) {
-            if (!asked_.contains(key)) report(path_to(key), "is not a known key");
+            if (!asked_.contains(key)) report(path_to(key.substr(0, 80)), "is not a known key");
         }
     }
 
