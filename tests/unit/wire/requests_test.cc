@@ -51,6 +51,17 @@ TEST(Api, RoutesIntents) {
     EXPECT_EQ(std::get<FenceHost>(fence.intent).mode, Mode::dry_run);
 }
 
+TEST(Api, AWishThatIsNotReadIsRefused) {
+    for (const auto& [method, target] :
+         {std::pair{"DELETE", "/v1/grants/g1"}, {"POST", "/v1/hosts/h1/fence"}}) {
+        const auto call = api(method, target, R"({"dry_run": true})");
+        ASSERT_FALSE(call.has_value());
+        EXPECT_EQ(call.error().status, 400);
+        EXPECT_EQ(call.error().error.message,
+                  std::string(method) + " takes no body; what it knows is ?dry_run=1");
+    }
+}
+
 struct BadRequest {
     const char* method;
     const char* target;
@@ -61,7 +72,8 @@ struct BadRequest {
 class BadCall : public testing::TestWithParam<BadRequest> {};
 
 TEST_P(BadCall, SaysWhatIsWrong) {
-    const auto call = api(GetParam().method, GetParam().target, "{}");
+    const bool posts = std::string(GetParam().method) == "POST";
+    const auto call = api(GetParam().method, GetParam().target, posts ? "{}" : "");
     ASSERT_FALSE(call.has_value());
     EXPECT_EQ(call.error().status, GetParam().status);
     EXPECT_EQ(call.error().error.message, GetParam().sentence);
