@@ -19,8 +19,7 @@
 
 namespace cxlpool {
 
-// ---- commands
-// ------------------------------------------------------------------------------------
+// ---- commands ----
 
 // Offer a group of extents to a host: Initiate Dynamic Capacity Add, prescriptive. One group,
 // `More` on all but the last. Done = the device took the whole group into the host's event log.
@@ -63,8 +62,7 @@ struct Command {
     CommandBody body;
 };
 
-// ---- completions
-// -----------------------------------------------------------------------------------
+// ---- completions ----
 
 // What a host may do with a range, by the device's own word.
 enum class Presence {
@@ -88,8 +86,7 @@ struct Completion {
     Result<Answer> result;
 };
 
-// ---- observations
-// ------------------------------------------------------------------------------------
+// ---- observations ----
 
 struct HostUp {
     HostName host;

@@ -126,8 +126,7 @@ Output Manager::step(const Input& input, Now now) {
     return std::move(m.out);
 }
 
-// ---- small parts
-// -----------------------------------------------------------------------------------
+// ---- small parts ----
 
 void Manager::Impl::record(RecordBody body) {
     Record record{Seq{pool.last_seq.value + 1}, now.wall_us, std::move(body)};
@@ -199,8 +198,7 @@ bool LegBelief::any(Presence what) const {
     return std::ranges::any_of(presence, [&](Presence p) { return p == what; });
 }
 
-// ---- what the lower half says
-// ----------------------------------------------------------------------
+// ---- what the lower half says ----
 
 void Manager::Impl::complete(const Completion& completion) {
     const auto found = in_flight.find(completion.op);
@@ -484,8 +482,7 @@ void Manager::Impl::date_report(const HostName& host) {
     }
 }
 
-// ---- what users ask
-// --------------------------------------------------------------------------------
+// ---- what users ask ----
 
 void Manager::Impl::submit(const Submit& submit) {
     Plan plan;
@@ -721,8 +718,7 @@ Result<HostView> Manager::Impl::fence(const FenceHost& intent, Plan* plan) {
     return view_host(intent.host);
 }
 
-// ---- the public face
-// ---------------------------------------------------------------------------------
+// ---- the public face ----
 
 Result<void> Manager::judge(const HostReport& report) const { return impl_->judge(report); }
 const Pool& Manager::pool() const { return impl_->pool; }

@@ -112,8 +112,7 @@ void Manager::Impl::drive_grant(const Grant& grant) {
     waiting_since.erase(id);
 }
 
-// ---- towards the host
-// ------------------------------------------------------------------------------
+// ---- towards the host ----
 
 bool Manager::Impl::needs_scrub(const Grant& grant, const LegKey& key) const {
     if (grant.legs.at(key).phase != LegPhase::idle) return false;
@@ -341,8 +340,7 @@ bool Manager::Impl::plugged(const Grant& grant, const LegKey& key) const {
     return true;
 }
 
-// ---- back from the host
-// ----------------------------------------------------------------------------
+// ---- back from the host ----
 
 // A device that is not reported is one of which the agent could not tell, or without driver: either
 // may have something plugged, or cannot answer.

@@ -113,8 +113,7 @@ struct Loop::State : std::enable_shared_from_this<Loop::State> {
     std::set<HostName> misnamed;  // hosts whose agent calls itself something else: said once
 };
 
-// ---- the engine's errands
-// -------------------------------------------------------------------------
+// ---- the engine's errands ----
 
 void Loop::State::begin() {
     engine.on_work([this] { plan_batch(); });
@@ -180,8 +179,7 @@ awaitable<bool> Loop::State::until(Connection& connection, Millis ms, Ready read
     co_return true;
 }
 
-// ---- calls of fmctl
-// -------------------------------------------------------------------------------
+// ---- calls of fmctl ----
 
 awaitable<Handled> Loop::State::api(Request request, Connection& connection) {
     if (logs(LogLevel::debug)) log(LogLevel::debug, request.method + " " + request.target);
@@ -240,8 +238,7 @@ awaitable<Handled> Loop::State::carry_out(Do call) {
     co_return handled;
 }
 
-// ---- calls of poold
-// -------------------------------------------------------------------------------
+// ---- calls of poold ----
 
 awaitable<Handled> Loop::State::host(HostName name, Request request, Connection& connection) {
     auto call = route_host(name, request);
@@ -281,8 +278,7 @@ awaitable<Handled> Loop::State::desired(HostName name, AskDesired call, Connecti
     co_return reply(Response{200, wire::encode(manager.desired(name))});
 }
 
-// ---- the loop
-// -------------------------------------------------------------------------------------
+// ---- the loop ----
 
 Loop::Loop(asio::io_context& io, Engine& engine, Pause& pause, LoopOptions options)
     : state_(std::make_shared<State>(io, engine, pause, std::move(options))) {}

@@ -46,8 +46,7 @@ struct EventView {
 // Whether a wait for the grant is over: nothing more will happen soon and by itself.
 bool settled(GrantState state);
 
-// ---- what fmd writes
-// ------------------------------------------------------------------------------
+// ---- what fmd writes ----
 
 std::string encode(const FabricInfo& fabric);
 std::string encode(const HostView& host);
@@ -63,8 +62,7 @@ std::string encode(const ReplyBody& reply);
 std::string encode(const Error& error);
 std::string encode_rev(std::uint64_t rev);  // answer to a report
 
-// ---- what fmd reads
-// -------------------------------------------------------------------------------
+// ---- what fmd reads ----
 
 Result<CreateGrant> decode_create(std::string_view body);
 
@@ -74,8 +72,7 @@ struct ReportMessage {
 };
 Result<ReportMessage> decode_report(const HostName& from, std::string_view body);
 
-// ---- the other end of each: fmctl and tests
-// -------------------------------------------------------
+// ---- the other end of each: fmctl and tests ----
 
 std::string encode(const CreateGrant& create);
 std::string encode(const HostReport& report);

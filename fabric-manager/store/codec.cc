@@ -55,8 +55,7 @@ CXLPOOL_RECORD(ForeignSeen, "foreign-seen", f("host", r.host); f("extent", r.ext
 #undef CXLPOOL_RECORD
 // clang-format on
 
-// ---- writing
-// ---------------------------------------------------------------------------------------
+// ---- writing ----
 
 Json to_json(const std::string& text) { return text; }
 Json to_json(std::uint64_t number) { return number; }
@@ -93,8 +92,7 @@ struct Writer {
     }
 };
 
-// ---- reading
-// ---------------------------------------------------------------------------------------
+// ---- reading ----
 
 void read(StrictObject& from, const char* key, std::string& out) { from.read(key, out); }
 void read(StrictObject& from, const char* key, std::uint64_t& out) { from.read(key, out); }

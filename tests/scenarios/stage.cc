@@ -90,8 +90,7 @@ Result<void> Stage::obey(const Words& words) {
     return own_hand(words);
 }
 
-// ---- setting the stage
-// ---------------------------------------------------------------------------------
+// ---- setting the stage ----
 
 // rack mem0:1G,mem1:1G h1,h2 [block=128M] [clean] [h1.mem0=64M]: the last puts DPA 0 at that
 // address.
@@ -193,8 +192,7 @@ void Stage::crash() {
     hold_ = false;
 }
 
-// ---- the manager's caller
-// --------------------------------------------------------------------------------
+// ---- the manager's caller ----
 
 void Stage::give(const Input& input) { take(manager_->step(input, now())); }
 
@@ -328,8 +326,7 @@ bool Stage::run_command(std::size_t index) {
     return true;
 }
 
-// ---- hosts
-// ---------------------------------------------------------------------------------------------------
+// ---- hosts ----
 
 // power off h1 | power on h1 | reboot h1 [told]
 Result<void> Stage::power(const Words& words) {
@@ -505,8 +502,7 @@ Result<void> Stage::report(const Words& words) {
     return {};
 }
 
-// ---- looking
-// -------------------------------------------------------------------------------------------------
+// ---- looking ----
 
 Result<void> Stage::show(const Words& words) {
     const std::string what = words.at(0);

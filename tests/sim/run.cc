@@ -82,8 +82,7 @@ void Run::check(Tell tell_checker) {
     }
 }
 
-// ---- the manager's caller
-// ------------------------------------------------------------------------------
+// ---- the manager's caller ----
 
 void Run::hear(const Input& input) {
     if (!manager_ || over()) return;
@@ -265,8 +264,7 @@ void Run::send(const Reply& reply) {
     asked_.erase(asked);
 }
 
-// ---- crashes
-// -----------------------------------------------------------------------------------------------
+// ---- crashes ----
 
 bool Run::maybe_crash() {
     if (!faults_on_ || !manager_ || !random_.chance(swarm_.crash_per_effect)) return false;
@@ -327,8 +325,7 @@ void Run::restart() {
     absorb(std::move(*output));
 }
 
-// ---- the course of a run
-// ------------------------------------------------------------------------------------
+// ---- the course of a run ----
 
 // Somebody else gives a host something that no grant owns, while fmd cannot see it happen.
 void Run::add_foreign() {

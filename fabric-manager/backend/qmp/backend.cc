@@ -63,8 +63,7 @@ QmpBackend::~QmpBackend() {
     scrubber_.join();
 }
 
-// ---- opening and observing
-// -----------------------------------------------------------------------
+// ---- opening and observing ----
 
 Result<Fabric> QmpBackend::open() {
     if (!PoolFile::really_scrubs()) {
@@ -137,8 +136,7 @@ void QmpBackend::complete(OpId op, Result<Answer> result) {
     observe(Completion{op, std::move(result)});
 }
 
-// ---- commands
-// --------------------------------------------------------------------------------------
+// ---- commands ----
 
 void QmpBackend::start_command(const Command& command) {
     std::visit([&](const auto& body) { carry_out(command.op, body); }, command.body);

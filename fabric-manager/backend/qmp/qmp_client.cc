@@ -68,8 +68,7 @@ void QmpClient::execute(const std::string& command, const json& arguments, Done 
     send_next();
 }
 
-// ---- the connection
-// ------------------------------------------------------------------------------
+// ---- the connection ----
 
 void QmpClient::connect() {
     if (stopped_) return;

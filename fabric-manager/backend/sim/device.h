@@ -52,8 +52,7 @@ class SimDevice {
     Presence presence(const HostName& host, Range range) const;
     void erase(Range range);
 
-    // ---- the host's side
-    // ---------------------------------------------------------------------------
+    // ---- the host's side ----
     std::deque<LogRecord>& log(const HostName& host) { return ports_[host].log; }
     // The whole first group of the log, or nothing when it is cut off or not there.
     std::vector<Range> next_group(const HostName& host) const;
@@ -69,8 +68,7 @@ class SimDevice {
     void forget(const HostName& host) { ports_.erase(host); }  // the machine is gone
     std::uint64_t lost_records() const { return lost_records_; }
 
-    // ---- truth for checkers
-    // ------------------------------------------------------------------------
+    // ---- truth for checkers ----
     std::size_t blocks() const { return memory_.size(); }
     Mark mark(std::size_t block) const { return memory_[block]; }
     void fill(Mark mark) { memory_.assign(memory_.size(), mark); }

@@ -9,8 +9,7 @@
 
 namespace cxlpool::sim {
 
-// ---- driver
-// ----------------------------------------------------------------------------------------
+// ---- driver ----
 
 void SimHost::driver_work() {
     if (!driver_ready() || behaviour.hung) return;
@@ -73,8 +72,7 @@ void SimHost::drop_extent(const Key& key) {
     changed();
 }
 
-// ---- agent
-// -----------------------------------------------------------------------------------------
+// ---- agent ----
 
 void SimHost::desired_moved() {
     if (desired_planned_) return;

@@ -64,8 +64,7 @@ HostUnreachable unreachable(const SimHost& host) {
 
 }  // namespace
 
-// ---- lives of the manager
-// ---------------------------------------------------------------------------
+// ---- lives of the manager ----
 
 void SimWorld::manager_found() {
     manager_there_ = true;
@@ -128,8 +127,7 @@ void SimWorld::send_report(const HostReport& report) {
     if (random_.chance(faults.report_repeated)) deliver(random_.between(1, faults.slow_ms), report);
 }
 
-// ---- commands
-// ------------------------------------------------------------------------------------------
+// ---- commands ----
 
 SimWorld::Fate SimWorld::draw_fate() {
     if (random_.chance(faults.command_lost)) return Fate::lost;
@@ -268,8 +266,7 @@ void SimWorld::complete(const Command& command, Result<Answer> result) {
     }
 }
 
-// ---- hosts
-// ----------------------------------------------------------------------------------------------
+// ---- hosts ----
 
 void SimWorld::kill(const HostName& name) {
     SimHost& host = *hosts_.at(name);

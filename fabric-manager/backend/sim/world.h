@@ -62,8 +62,7 @@ class SimWorld {
   public:
     explicit SimWorld(RackConfig config);
 
-    // ---- what the manager's caller uses
-    // ------------------------------------------------------------
+    // ---- what the manager's caller uses ----
     void start_command(const Command& command);
     // Lets the rack live until `now`; what the manager is to hear, in order.
     std::vector<Input> advance(Millis now);
@@ -82,8 +81,7 @@ class SimWorld {
     // already.
     void expect(const HostName& host, const std::string& instance);
 
-    // ---- what may happen to hosts
-    // --------------------------------------------------------------------
+    // ---- what may happen to hosts ----
     SimHost& host(const HostName& name) { return *hosts_.at(name); }
     const std::map<HostName, std::unique_ptr<SimHost>>& hosts() const { return hosts_; }
     std::map<DeviceName, std::unique_ptr<SimDevice>>& devices() { return devices_; }
@@ -99,8 +97,7 @@ class SimWorld {
     void add_foreign(const HostName& host, const DeviceName& device, Range range);
     Faults faults;
 
-    // ---- for checkers
-    // -------------------------------------------------------------------------------
+    // ---- for checkers ----
     std::function<void(const Effect&)> on_effect;
     // Who owns a block when this host stores to it; unset: marks tell hosts apart only.
     std::function<Mark(const SimDevice&, const HostName&, Range)> owner;

@@ -169,8 +169,7 @@ TEST(List, ReadsWhatKernelsWriteAndNothingElse) {
     }
 }
 
-// ---- any machine, against a twin that asks each question of the drawn machine itself
-// ----------------------
+// ---- any machine, against a twin that asks each question of the drawn machine itself ----
 
 struct Machine {
     struct Spot {

@@ -16,8 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-// ---- arbitrary values
-// ---------------------------------------------------------------------------------
+// ---- arbitrary values ----
 
 rc::Gen<std::string> gen_text() {  // any UTF-8, control characters included
     return rc::gen::map(
@@ -150,8 +149,7 @@ HostView host_view() {
     return out;
 }
 
-// ---- what one side writes, the other reads
-// -------------------------------------------------------------
+// ---- what one side writes, the other reads ----
 
 template <class T, class Make>
 void round_trip(const char* what, Make make, Result<T> (*decode)(std::string_view)) {
@@ -247,8 +245,7 @@ TEST(Wire, ErrorKeepsItsCodeAndSentence) {
     EXPECT_EQ(decode_error(encode(sent)), sent);
 }
 
-// ---- what is not ours is refused, with the key that is wrong
-// --------------------------------------------
+// ---- what is not ours is refused, with the key that is wrong ----
 
 // Every node of the document below `at`, as JSON pointers.
 void pointers(const json& at, const json::json_pointer& here,

@@ -84,8 +84,7 @@ int say_matching(std::uint64_t same, std::uint64_t bytes, std::string_view label
     return same == bytes ? 0 : 1;
 }
 
-// ---- a dax device (or a file)
-// --------------------------------------------------------------------
+// ---- a dax device (or a file) ----
 
 class Mapping {
   public:
@@ -139,8 +138,7 @@ int get(const std::string& path, std::uint64_t offset, std::uint64_t bytes) {
     return std::fwrite(out.data(), 1, bytes, stdout) == bytes ? 0 : 1;
 }
 
-// ---- memory of a node
-// ----------------------------------------------------------------------------
+// ---- memory of a node ----
 
 // Small pages of exactly this node.
 char* take(int node, std::uint64_t bytes) {
