@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/choose.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace libpool::tier {
+
+namespace {
+
+// Classes that are counted apart. Movable: rested; a newcomer has also earned its move.
+enum Class : uint8_t { guest, local, exile, outsider, still_near, still_far, nothing };
+constexpr size_t class_count = nothing;
+
+using Counts = std::array<std::array<uint64_t, belief_count>, class_count>;
+
+// What holds pages back in this choice.
+enum class Respect { all, credit, none };  // rest and credit; credit alone; neither
+
+Class class_of(PageState state, Respect respect) {
+    bool rested = respect != Respect::all || state.rest() >= PageState::rested;
+    bool earned = respect == Respect::none || state.credit() == PageState::credit_full;
+    switch (state.place()) {
+        case Place::near:
+            return !rested ? still_near : state.home_near() ? local : guest;
+        case Place::far:
+            return !rested || !earned ? still_far : state.home_near() ? exile : outsider;
+        case Place::nowhere:
+            break;
+    }
+    return nothing;
+}
+
+// Pages that are counted and moved as one: a page, or all of a huge one.
+template <typename Pages, typename Visit>
+void each_unit(Pages& pages, const std::vector<HintedRun>& hints, Visit visit) {
+    for (size_t b = 0; b < pages.blocks.size(); ++b) {
+        const Block& block = pages.blocks[b];
+        uint32_t step = block.huge ? block_pages : 1;
+        for (uint32_t i = 0; i < block.pages; i += step) {
+            auto page = PageId(b * block_pages + i);
+            if (pages.states[page].place() == Place::nowhere) continue;
+            Hint hint = Hint::none;
+            if (block.hinted) {
+                for (const HintedRun& hinted : hints) {
+                    if (page >= hinted.run.first && page < hinted.run.end()) hint = hinted.hint;
+                }
+            }
+            visit(page, std::min<uint32_t>(step, block.pages - i), hint);
+        }
+    }
+}
+
+// What streams never comes near, and leaves first.
+Belief believed(const Pages& pages, PageId page, Hint hint) {
+    return hint == Hint::stream ? belief_about(0, 0) : pages.beliefs[page];
+}
+
+struct Orders {
+    std::array<Belief, belief_count> hottest_first, coldest_first;
+};
+
+const Orders& orders() {
+    static const Orders made = [] {
+        Orders o;
+        std::iota(o.hottest_first.begin(), o.hottest_first.end(), Belief(0));
+        o.coldest_first = o.hottest_first;
+        std::stable_sort(o.hottest_first.begin(), o.hottest_first.end(),
+                         [](Belief a, Belief b) { return rates_of(a).low > rates_of(b).low; });
+        std::stable_sort(o.coldest_first.begin(), o.coldest_first.end(),
+                         [](Belief a, Belief b) { return rates_of(a).high < rates_of(b).high; });
+        return o;
+    }();
+    return made;
+}
+
+// How many pages of each class and belief are to move, and where in the plan their list begins.
+struct Quota {
+    Counts take{};
+    Counts at{};
+};
+
+// Walks one direction of moves through the classes in order of merit.
+class Queue {
+  public:
+    Queue(const Counts& counts, std::vector<Class> classes,
+          const std::array<Belief, belief_count>& order)
+        : counts_(counts), classes_(std::move(classes)), order_(order) {
+        settle();
+    }
+    bool empty() const { return step_ == end(); }
+    Belief belief() const { return order_[step_ / classes_.size()]; }
+    Class kind() const { return classes_[step_ % classes_.size()]; }
+    uint64_t left() const { return counts_[kind()][belief()] - taken_; }
+    void take(uint64_t pages, Quota& quota) {
+        auto& mine = quota.take[kind()][belief()];
+        if (mine == 0) quota.at[kind()][belief()] = total_;
+        mine += pages;
+        total_ += pages;
+        taken_ += pages;
+        if (left() == 0) {
+            ++step_;
+            taken_ = 0;
+            settle();
+        }
+    }
+    uint64_t total() const { return total_; }
+
+  private:
+    size_t end() const { return classes_.size() * belief_count; }
+    void settle() {
+        while (step_ < end() && counts_[kind()][belief()] == 0) ++step_;
+    }
+    const Counts& counts_;
+    std::vector<Class> classes_;
+    const std::array<Belief, belief_count>& order_;
+    size_t step_ = 0;
+    uint64_t taken_ = 0;
+    uint64_t total_ = 0;
+};
+
+// Chances (of 65536, and whole steps above) by which a page of each belief gains credit.
+std::array<uint32_t, belief_count> credit_steps(const Situation& situation, double passed_s) {
+    std::array<uint32_t, belief_count> steps{};
+    for (size_t i = 0; i < belief_count; ++i) {
+        double earned = rates_of(Belief(i)).mean * passed_s * situation.loss_ns;
+        double part = earned / std::max(situation.move_ns, 1.0) * PageState::credit_full;
+        steps[i] = uint32_t(std::clamp(part, 0.0, double(PageState::credit_full)) * 65536);
+    }
+    return steps;
+}
+
+void age(PageState& state, Belief belief, const std::array<uint32_t, belief_count>& steps,
+         uint64_t& dice) {
+    if (state.rest() < PageState::rested) state.set_rest(state.rest() + 1);
+    if (state.place() != Place::far || state.credit() == PageState::credit_full) return;
+    uint32_t step = steps[belief];
+    if (step == 0) return;
+    unsigned credit = state.credit() + (step >> 16);
+    if ((roll(dice) & 0xffff) < (step & 0xffff)) ++credit;
+    state.set_credit(std::min(credit, PageState::credit_full));
+}
+
+double marginal_rate(const Counts& counts, uint64_t capacity) {
+    uint64_t pages = 0;
+    for (size_t mean = belief_count; mean >= 4; mean -= 4) {
+        for (size_t belief = mean - 4; belief < mean; ++belief) {
+            for (const auto& of_class : counts) pages += of_class[belief];
+        }
+        if (pages > capacity) return rates_of(Belief(mean - 4)).mean;
+    }
+    return 0;
+}
+
+constexpr PageId no_page = UINT32_MAX;
+
+void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect respect, Quota quota,
+             Plan& plan) {
+    each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
+        if (hint == Hint::pinned_near) return;
+        Class kind = class_of(pages.states[page], respect);
+        if (kind > outsider) return;
+        Belief belief = believed(pages, page, hint);
+        if (quota.take[kind][belief] < unit) return;
+        quota.take[kind][belief] -= unit;
+        auto& list = kind == guest || kind == local ? plan.demote : plan.promote;
+        for (uint32_t i = 0; i < unit; ++i) list[quota.at[kind][belief]++] = page + i;
+    });
+    std::erase(plan.demote, no_page);  // quotas that only a part of a huge page would have filled
+    std::erase(plan.promote, no_page);
+}
+
+// Back to the baseline: the hottest exiles come home, in the place of the coldest guests.
+uint64_t give_back(const Counts& counts, const Situation& situation, uint64_t room, uint64_t most,
+                   Quota& quota, Plan& plan) {
+    Queue back(counts, {exile}, orders().hottest_first);
+    Queue out(counts, {guest}, orders().coldest_first);
+    uint64_t far_room = situation.far_room_pages;
+    while (back.total() < most && !back.empty()) {
+        if (room == 0) {
+            if (out.empty() || far_room == 0) break;
+            uint64_t pages_now = std::min({out.left(), far_room, most - back.total()});
+            out.take(pages_now, quota);
+            room += pages_now;
+            far_room -= pages_now;
+            continue;
+        }
+        uint64_t pages_now = std::min({back.left(), room, most - back.total()});
+        back.take(pages_now, quota);
+        room -= pages_now;
+    }
+    plan.demote.assign(out.total(), no_page);
+    plan.promote.assign(back.total(), no_page);
+    return back.total();
+}
+
+}  // namespace
+
+double admission_rate(const Situation& situation, double stay_s) {
+    if (situation.loss_ns <= 0) return 1e30;
+    return situation.move_ns / (situation.loss_ns * stay_s);
+}
+
+Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation& situation,
+              const Terms& terms, uint64_t& dice) {
+    Choice choice;
+    const uint64_t capacity = situation.near_pages;
+    auto steps = credit_steps(situation, terms.passed_s);
+    std::vector<PageId> pinned;  // far, and told to be near
+    each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
+        PageState& state = pages.states[page];
+        age(state, pages.beliefs[page], steps, dice);
+        (state.place() == Place::near ? choice.near : choice.far) += unit;
+        choice.guests += state.guest() ? unit : 0;
+        choice.exiles += state.exile() ? unit : 0;
+        if (hint == Hint::pinned_near && state.place() == Place::far) {
+            for (uint32_t i = 0; i < unit; ++i) pinned.push_back(page + i);
+        }
+    });
+    // Being over capacity is no matter of taste, and a deviation that cannot be paid for neither.
+    Respect respect = terms.balance_s < 0      ? Respect::none
+                      : choice.near > capacity ? Respect::credit
+                                               : Respect::all;
+    Counts counts{};
+    each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
+        Class kind = class_of(pages.states[page], respect);
+        if (hint == Hint::pinned_near)
+            kind = kind == exile || kind == outsider ? still_far : still_near;
+        counts[kind][believed(pages, page, hint)] += unit;
+    });
+    for (size_t belief = 0; belief < belief_count; ++belief) {
+        choice.near_rate +=
+            double(counts[guest][belief] + counts[local][belief] + counts[still_near][belief]) *
+            rates_of(Belief(belief)).mean;
+    }
+    const double admission = admission_rate(situation, terms.stay_s);
+    choice.boundary_rate = marginal_rate(counts, capacity);
+    if (situation.loss_ns > 0) choice.boundary_rate = std::max(choice.boundary_rate, admission);
+
+    Quota quota;
+    uint64_t room =
+        choice.near < capacity ? std::min(capacity - choice.near, situation.near_room_pages) : 0;
+    if (terms.balance_s < 0) {
+        uint64_t most = std::max<uint64_t>((choice.exiles + choice.guests) / 4, 256);
+        choice.returned = give_back(counts, situation, room, std::min(most, situation.move_pages),
+                                    quota, choice.plan);
+        collect(pages, hints, respect, quota, choice.plan);
+        return choice;
+    }
+
+    Queue victims(counts, {guest, local}, orders().coldest_first);
+    Queue newcomers(counts, {exile, outsider}, orders().hottest_first);
+    uint64_t far_room = situation.far_room_pages;
+    uint64_t left = situation.move_pages;  // moves that may be planned
+    auto demote = [&](uint64_t wanted) {
+        wanted = std::min({wanted, victims.left(), far_room, left});
+        victims.take(wanted, quota);
+        far_room -= wanted;
+        left -= wanted;
+        return wanted;
+    };
+    uint64_t over = choice.near > capacity ? choice.near - capacity : 0;
+    pinned.resize(std::min<uint64_t>(pinned.size(), std::min(capacity, left)));
+    uint64_t for_pinned = pinned.size() > room ? pinned.size() - room : 0;
+    room -= std::min<uint64_t>(room, pinned.size());
+    while (over + for_pinned > 0 && !victims.empty() && far_room > 0 && left > 0) {
+        uint64_t went = demote(over + for_pinned);
+        uint64_t from_over = std::min(over, went);
+        over -= from_over;
+        for_pinned -= went - from_over;
+    }
+    pinned.resize(pinned.size() - std::min<uint64_t>(for_pinned, pinned.size()));
+    left -= std::min<uint64_t>(left, pinned.size());
+
+    // What one page's move costs the bank now: the move, and the reserve for its way back; nothing
+    // that a return does not give back.
+    const double move_s = situation.move_ns * 1e-9;
+    auto price_s = [&](Class kind) { return kind == guest || kind == exile ? 0 : 2 * move_s; };
+    double spare_s = terms.balance_s;
+    while (!newcomers.empty() && left > 0 && over == 0) {
+        double low = rates_of(newcomers.belief()).low;
+        if (low <= admission) break;
+        const double newcomer_s = price_s(newcomers.kind());
+        auto affordable = [&](double each_s) {
+            return each_s > 0 ? uint64_t(std::min(spare_s / each_s, 1e9)) : UINT64_MAX;
+        };
+        if (room > 0) {
+            uint64_t wanted = std::min({room, newcomers.left(), affordable(newcomer_s), left});
+            if (wanted == 0) break;
+            newcomers.take(wanted, quota);
+            room -= wanted;
+            left -= wanted;
+            spare_s -= double(wanted) * newcomer_s;
+            continue;
+        }
+        if (victims.empty() || far_room == 0 || left < 2) break;
+        if (low - rates_of(victims.belief()).high <= 2 * admission) break;
+        const double both_s = newcomer_s + price_s(victims.kind());
+        uint64_t swaps = std::min({affordable(both_s), newcomers.left(), left / 2});
+        swaps = std::min({swaps, victims.left(), far_room});
+        if (swaps == 0) break;
+        spare_s -= double(swaps) * both_s;
+        newcomers.take(swaps, quota);
+        left -= swaps;
+        demote(swaps);
+    }
+    if (!victims.empty()) choice.victim_rate_high = rates_of(victims.belief()).high;
+    choice.plan.demote.assign(victims.total(), no_page);
+    choice.plan.promote.assign(newcomers.total(), no_page);
+    collect(pages, hints, respect, quota, choice.plan);
+    choice.plan.promote.insert(choice.plan.promote.begin(), pinned.begin(), pinned.end());
+    return choice;
+}
+
+}  // namespace libpool::tier

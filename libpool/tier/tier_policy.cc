@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/tier_policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdarg>
+#include <optional>
+
+#include "error.h"
+#include "tier/bank.h"
+#include "tier/change.h"
+#include "tier/choose.h"
+#include "tier/pages.h"
+#include "tier/schedule.h"
+
+namespace libpool::tier {
+
+namespace {
+
+constexpr double forgetting_usual =
+    0.01;  // share of a belief that returns to the prior per reading
+constexpr double forgetting_changed = 0.3;  // for the first readings after a change
+constexpr int changed_readings = 2;
+constexpr double stay_min_s = 5, stay_max_s = 300;
+constexpr uint32_t odd_pages = 4;   // of a block: as many on the wrong side make it contested
+constexpr double share_step = 0.2;  // weight of the newest reading in the near share
+constexpr double hot_hint_factor = 4;
+
+// Touches that one seen touch in `window_s` stands for, of a page with this rate.
+double multiplicity(double rate, double window_s) {
+    double expected = rate * window_s;
+    return expected < 1e-3 ? 1 : expected / (1 - std::exp(-expected));
+}
+
+// A smoothed mean with its variance.
+class Smooth {
+  public:
+    void add(double value) {
+        double step = std::max(share_step, 1.0 / ++count_);
+        double away = value - mean_;
+        mean_ += step * away;
+        variance_ = (1 - step) * (variance_ + step * away * away);
+    }
+    double mean() const { return mean_; }
+    // Of the mean of 2/share_step values, 90 % two-sided.
+    double half_width() const { return 1.645 * std::sqrt(variance_ * share_step / 2); }
+    bool empty() const { return count_ == 0; }
+
+  private:
+    double mean_ = 0, variance_ = 0;
+    int count_ = 0;
+};
+
+class LadderPolicy final : public TierPolicy {
+  public:
+    explicit LadderPolicy(const TierConfig& config)
+        : config_(config),
+          schedule_(config.cpu_share, config.busy_cpu_share, config.seed),
+          bank_(config.delta),
+          dice_(config.seed * 0xd1342543de82ef95ull | 1) {}
+
+    void track(Run run) override;
+    void forget(Run run) override;
+    void place(std::span<const PageId> pages, Place where) override;
+    Aim aim(const Situation& situation) override;
+    void observe(const Reading& reading, const Situation& situation) override;
+    Plan decide(const Situation& situation) override;
+    void hint(Run run, Hint hint) override;
+    void set_cpu_share(double share) override {
+        config_.cpu_share = share;
+        schedule_.set_share(share);
+    }
+    TierStatus status() const override;
+    Explanation explain(PageId page) const override;
+    std::vector<float> rates(Run run) const override;
+    std::vector<Step> benefit() const override;
+
+  private:
+    // What one reading adds up to. Touches stand for pages that were not armed, too.
+    struct Sums {
+        double near = 0, far = 0;       // touches in the telling window, as believed
+        double guests = 0, exiles = 0;  // at their lower and upper bounds
+        double seen = 0, seen_far = 0;  // touched pages, as counted
+    };
+    struct Context {
+        const Reading& reading;
+        BeliefUpdate small, huge;
+        size_t telling;
+        double window_s;
+        Sums sums;
+    };
+    void observe_segment(Context& context, Run segment, const Sight* sights,
+                         const uint32_t* counts);
+    void count_touch(Context& context, PageId page, bool touched, double weight, double unit);
+    void observe_sample(Context& context, Run segment, const Sight* sights);
+    void learn_block(size_t block);
+    void book(const Context& context, const Situation& situation);
+    void settle_accounts(const Situation& situation);
+    bool busy(double now_s) const { return now_s < busy_until_s_; }
+    double stay_s(double now_s) const {
+        return std::clamp(now_s - changed_s_, stay_min_s, stay_max_s);
+    }
+
+    TierConfig config_;
+    Pages pages_;
+    std::vector<HintedRun> hints_;
+    Schedule schedule_;
+    Bank bank_;
+    ChangeDetector change_;
+    uint64_t dice_;
+
+    bool begun_ = false;
+    double changed_s_ = 0;  // when the program last changed its ways, or we began
+    double busy_until_s_ = 0;
+    double learn_until_s_ = 0;  // the allowance is set until then
+    int forget_more_ = 0;
+    double last_decide_s_ = 0;
+    double total_rate_ = 0;  // touches/s of all pages: the most lately seen
+    double boundary_rate_ = 1;
+    uint64_t home_near_ = 0;   // pages whose baseline is near
+    uint64_t near_pages_ = 0;  // capacity, as last told
+    uint64_t guests_ = 0, exiles_ = 0, near_ = 0, far_ = 0;
+    double victim_rate_high_ = 0;
+    Situation last_;
+    Smooth near_share_;
+    uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
+};
+
+void LadderPolicy::track(Run run) {
+    pages_.reserve_to(run.end());
+    for (PageId page = run.first; page < run.end(); page += block_pages) {
+        Block& block = pages_.blocks[page / block_pages];
+        block = Block{};
+        block.pages = uint16_t(std::min<uint32_t>(block_pages, run.end() - page));
+    }
+    for (PageId page = run.first; page < run.end(); ++page) {
+        pages_.beliefs[page] = belief_unknown();
+        pages_.states[page] = PageState{};
+    }
+    begun_ = false;  // learn again
+}
+
+void LadderPolicy::forget(Run run) {
+    for (PageId page = run.first; page < run.end(); ++page) {
+        if (pages_.states[page].home_near()) --home_near_;
+        pages_.states[page] = PageState{};
+    }
+    for (PageId page = run.first; page < run.end(); page += block_pages) {
+        pages_.blocks[page / block_pages] = Block{};
+    }
+    std::erase_if(hints_, [&](const HintedRun& hinted) {
+        return hinted.run.first < run.end() && run.first < hinted.run.end();
+    });
+}
+
+// The first place of a page is its baseline, but where our guests take the room that it would have
+// found near without us.
+void LadderPolicy::place(std::span<const PageId> pages, Place where) {
+    for (PageId page : pages) {
+        PageState& state = pages_.states[page];
+        Place before = state.place();
+        if (before == where) continue;
+        if (where == Place::nowhere) {
+            home_near_ -= state.home_near();
+            (before == Place::near ? near_ : far_)--;
+            state = PageState{};
+            pages_.beliefs[page] = belief_unknown();
+            continue;
+        }
+        if (before == Place::nowhere) {
+            bool home = where == Place::near || (near_ > home_near_ && home_near_ < near_pages_);
+            state.set_home_near(home);
+            home_near_ += home;
+        } else {
+            if (config_.book_against_last) {
+                home_near_ += before == Place::near;
+                home_near_ -= state.home_near();
+                state.set_home_near(before == Place::near);
+            }
+            (before == Place::near ? near_ : far_)--;
+            bank_.spend(last_.move_ns * 1e-9);
+            state.set_rest(0);
+            state.set_credit(0);
+        }
+        state.set_place(where);
+        (where == Place::near ? near_ : far_)++;
+    }
+}
+
+Aim LadderPolicy::aim(const Situation& situation) {
+    last_ = situation;
+    if (!begun_) {
+        begun_ = true;
+        changed_s_ = last_decide_s_ = situation.now_s;
+        busy_until_s_ = learn_until_s_ = situation.now_s + config_.busy_s;
+    }
+    near_pages_ = situation.near_pages;
+    return schedule_.next(pages_, situation, boundary_rate_, busy(situation.now_s));
+}
+
+void LadderPolicy::count_touch(Context& context, PageId page, bool touched, double weight,
+                               double unit) {
+    if (!touched) return;
+    const PageState state = pages_.states[page];
+    const BeliefRates& rates = rates_of(pages_.beliefs[page]);
+    double window_s = context.window_s;
+    double stands_for = weight * multiplicity(rates.mean * unit, window_s);
+    (state.place() == Place::near ? context.sums.near : context.sums.far) += stands_for;
+    if (state.guest()) {
+        context.sums.guests += weight * multiplicity(rates.floor * unit, window_s);
+    } else if (state.exile()) {
+        context.sums.exiles += weight * multiplicity(rates.ceiling * unit, window_s);
+    }
+    context.sums.seen += 1;
+    context.sums.seen_far += state.place() == Place::far;
+}
+
+// A few pages of a block whose pages are alike: they stand for the others too.
+void LadderPolicy::observe_sample(Context& context, Run segment, const Sight* sights) {
+    size_t index = segment.first / block_pages;
+    Block& block = pages_.blocks[index];
+    double alike = 0;  // touches that the block's belief lets expect
+    uint32_t touched = 0, present = 0;
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        ++present;
+        touched += sights[i] <= context.telling;
+        alike += 1 - std::exp(-rates_of(pages_.beliefs[segment.first + i]).mean * context.window_s);
+    }
+    double surprise = std::abs(double(touched) - alike);
+    if (surprise > 1.5 + 2 * std::sqrt(std::min(alike, present - alike) + 0.25)) {
+        block.uniform = 0;
+        return;
+    }
+    for (uint32_t i = 0; i < block.pages; ++i) {
+        PageId page = PageId(index * block_pages) + i;
+        if (page >= segment.first && page < segment.end()) continue;
+        if (pages_.states[page].place() == Place::nowhere) continue;
+        Sight sight = sights[roll(dice_) % segment.pages];
+        if (sight == page_absent) continue;
+        bool odd = (rates_of(pages_.beliefs[page]).mean > boundary_rate_) != bool(block.hot);
+        if (!odd) pages_.beliefs[page] = context.small.next(pages_.beliefs[page], sight, dice_);
+    }
+}
+
+void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* sights,
+                                   const uint32_t* counts) {
+    size_t index = segment.first / block_pages;
+    Block& block = pages_.blocks[index];
+    if (block.pages == 0) return;  // forgotten meanwhile
+    double weight = double(block.pages) / segment.pages / schedule_.blocks_share();
+    if (counts) {
+        for (uint32_t i = 0; i < segment.pages; ++i) {
+            PageId page = segment.first + i;
+            const PageState state = pages_.states[page];
+            if (state.place() == Place::nowhere) continue;
+            pages_.beliefs[page] =
+                belief_counted(pages_.beliefs[page], counts[i], context.window_s);
+            (state.place() == Place::near ? context.sums.near : context.sums.far) += counts[i];
+            if (state.guest()) context.sums.guests += counts[i];
+            if (state.exile()) context.sums.exiles += counts[i];
+            context.sums.seen += counts[i] > 0;
+            context.sums.seen_far += counts[i] > 0 && state.place() == Place::far;
+        }
+        block.uniform = 0;
+        return;
+    }
+    if (block.huge) {
+        PageId first = PageId(index * block_pages);
+        if (sights[0] == page_absent) return;
+        count_touch(context, first, sights[0] <= context.telling, 1 / schedule_.blocks_share(),
+                    block_pages);
+        Belief next = context.huge.next(pages_.beliefs[first], sights[0], dice_);
+        std::fill_n(pages_.beliefs.begin() + first, block.pages, next);
+        return;
+    }
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        PageId page = segment.first + i;
+        if (pages_.states[page].place() == Place::nowhere) continue;
+        count_touch(context, page, sights[i] <= context.telling, weight, 1);
+    }
+    if (block.uniform && segment.pages < block.pages) observe_sample(context, segment, sights);
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        PageId page = segment.first + i;
+        pages_.beliefs[page] = context.small.next(pages_.beliefs[page], sights[i], dice_);
+    }
+    if (segment.pages == block.pages) learn_block(index);
+}
+
+// Are all on one side of the boundary, and sure enough?
+void LadderPolicy::learn_block(size_t index) {
+    Block& block = pages_.blocks[index];
+    uint32_t above = 0, below = 0;
+    for (uint32_t i = 0; i < block.pages; ++i) {
+        const BeliefRates& rates = rates_of(pages_.beliefs[index * block_pages + i]);
+        above += rates.high > boundary_rate_;
+        below += rates.low < boundary_rate_;
+    }
+    block.uniform = above < odd_pages || below < odd_pages;
+    block.hot = above >= odd_pages;
+}
+
+void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
+    last_ = situation;
+    if (reading.rungs_s.empty() || reading.runs.empty()) return;
+    for (Block& block : pages_.blocks) {
+        if (!reading.huge.empty() || block.huge) block.huge = 0;
+    }
+    for (PageId first : reading.huge) {
+        if (first / block_pages < pages_.blocks.size()) pages_.blocks[first / block_pages].huge = 1;
+    }
+    double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
+    if (forget_more_ > 0 && schedule_.full()) --forget_more_;
+    size_t telling = std::min(schedule_.telling_rung(), reading.rungs_s.size() - 1);
+    std::vector<double> stretched = reading.rungs_s;
+    for (double& at_s : stretched) at_s *= block_pages;  // a huge page takes the touches of 512
+    Context context{reading,
+                    BeliefUpdate(reading.rungs_s, forgetting),
+                    BeliefUpdate(stretched, forgetting),
+                    telling,
+                    reading.rungs_s[telling],
+                    {}};
+    if (!reading.counts.empty()) context.window_s = reading.rungs_s.back();
+
+    size_t at = 0;
+    for (const Run& run : reading.runs) {
+        for (PageId page = run.first; page < run.end();) {
+            PageId end = std::min(run.end(), (page / block_pages + 1) * block_pages);
+            if (end <= pages_.states.size()) {
+                observe_segment(context, {page, end - page}, reading.sights.data() + at,
+                                reading.counts.empty() ? nullptr : reading.counts.data() + at);
+            }
+            at += end - page;
+            page = end;
+        }
+    }
+    book(context, situation);
+    ++cycles_;
+}
+
+void LadderPolicy::book(const Context& context, const Situation& situation) {
+    const Sums& sums = context.sums;
+    bool exact = !context.reading.counts.empty();
+    double per_s = 1 / context.window_s;
+    double stands_for_s =
+        exact ? context.window_s : schedule_.weight_s() + context.reading.rungs_s.back();
+    double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
+    bank_.book(sums.guests * per_s * touch_s * stands_for_s,
+               sums.exiles * per_s * touch_s * stands_for_s);
+
+    double all = sums.near + sums.far;
+    total_rate_ = std::max(0.97 * total_rate_, all * per_s);
+    if (all <= 0) return;
+    near_share_.add(sums.near / all);
+    if (change_.see(sums.far / all, sums.seen)) {
+        ++changes_;
+        changed_s_ = situation.now_s;
+        busy_until_s_ = situation.now_s + config_.busy_s;
+        forget_more_ = changed_readings;
+        for (Block& block : pages_.blocks) block.uniform = 0;
+    }
+}
+
+void LadderPolicy::settle_accounts(const Situation& situation) {
+    double move_s = situation.move_ns * 1e-9;
+    double unnoticed_s =
+        total_rate_ * std::max(situation.loss_ns, 0.0) * 1e-9 * (schedule_.longest_gap_s() + 0.5);
+    bank_.set_reserve(move_s * double(guests_ + exiles_) + (exiles_ > 0 ? unnoticed_s : 0));
+    bank_.set_unused_budget(config_.cpu_share * situation.program_cpu_s - situation.overhead_cpu_s);
+    if (config_.allowance_s >= 0) {
+        bank_.set_allowance(config_.allowance_s);
+    } else if (situation.now_s <= learn_until_s_) {
+        // Filling near and coming back, twice, and three times what can be lost unnoticed.
+        double rule_s = 4 * move_s * double(situation.near_pages) + 3 * unnoticed_s + 0.1;
+        bank_.set_allowance(std::max(bank_.allowance_s(), rule_s));
+    }
+}
+
+Plan LadderPolicy::decide(const Situation& situation) {
+    last_ = situation;
+    near_pages_ = situation.near_pages;
+    settle_accounts(situation);
+    Terms terms;
+    terms.stay_s = stay_s(situation.now_s);
+    terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
+    terms.balance_s = config_.bank ? bank_.balance_s() : 1e9;
+    last_decide_s_ = situation.now_s;
+    Choice choice = choose(pages_, hints_, situation, terms, dice_);
+    boundary_rate_ = choice.boundary_rate;
+    victim_rate_high_ = choice.victim_rate_high;
+    guests_ = choice.guests;
+    exiles_ = choice.exiles;
+    near_ = choice.near;
+    far_ = choice.far;
+    returned_ += choice.returned;
+    return std::move(choice.plan);
+}
+
+void LadderPolicy::hint(Run run, Hint hint) {
+    std::erase_if(hints_, [&](const HintedRun& hinted) { return hinted.run == run; });
+    bool lasting = hint == Hint::pinned_near || hint == Hint::stream;
+    if (lasting) hints_.push_back({run, hint});
+    PageId end = std::min<PageId>(run.end(), PageId(pages_.states.size()));
+    for (PageId page = run.first; page < end; ++page) {
+        Block& block = pages_.blocks[page / block_pages];
+        if (lasting) block.hinted = 1;
+        block.uniform = 0;
+        if (hint == Hint::hot) {
+            pages_.beliefs[page] = belief_about(hot_hint_factor * boundary_rate_, 1);
+            pages_.states[page].set_credit(PageState::credit_full);
+        } else if (hint == Hint::cold) {
+            pages_.beliefs[page] = belief_about(0, 1);
+        }
+    }
+}
+
+TierStatus LadderPolicy::status() const {
+    TierStatus status;
+    BankStatus& bank = status.bank;
+    bank.allowance_s = bank_.allowance_s();
+    bank.allowance_bytes =
+        last_.move_ns > 0 ? bank_.allowance_s() / (last_.move_ns * 1e-9) * 4096 : 0;
+    bank.earned_s = bank_.earned_s();
+    bank.lost_s = bank_.lost_s();
+    bank.spent_s = bank_.spent_s();
+    bank.margin_s = bank_.margin_s();
+    bank.reserve_s = bank_.reserve_s();
+    bank.balance_s = bank_.balance_s();
+    bank.guests = guests_;
+    bank.exiles = exiles_;
+    bank.returned_pages = returned_;
+    status.near_pages = near_;
+    status.far_pages = far_;
+    if (!near_share_.empty()) {
+        status.near_share = near_share_.mean();
+        status.near_share_low = std::max(0.0, near_share_.mean() - near_share_.half_width());
+        status.near_share_high = std::min(1.0, near_share_.mean() + near_share_.half_width());
+    }
+    status.boundary_rate = boundary_rate_;
+    status.cycles = cycles_;
+    status.changes = changes_;
+    for (const Block& block : pages_.blocks) {
+        status.blocks += block.pages > 0;
+        status.contested_blocks += block.pages > 0 && !block.uniform && !block.huge;
+    }
+    status.busy = busy(last_.now_s);
+    status.memory_bytes = double(pages_.bytes() + sizeof *this);
+    return status;
+}
+
+Explanation LadderPolicy::explain(PageId page) const {
+    Explanation e;
+    if (page >= pages_.states.size() || pages_.blocks[page / block_pages].pages == 0) {
+        e.verdict = "this page is not tracked";
+        return e;
+    }
+    const PageState state = pages_.states[page];
+    const BeliefRates& rates = rates_of(pages_.beliefs[page]);
+    e.place = state.place();
+    e.baseline = state.home_near() ? Place::near : Place::far;
+    e.huge = pages_.blocks[page / block_pages].huge;
+    for (const HintedRun& hinted : hints_) {
+        if (page >= hinted.run.first && page < hinted.run.end()) e.hint = hinted.hint;
+    }
+    e.rate_low = rates.low;
+    e.rate = rates.mean;
+    e.rate_high = rates.high;
+    e.stay_s = stay_s(last_.now_s);
+    e.admission_rate = admission_rate(last_, e.stay_s);
+    e.boundary_rate = boundary_rate_;
+    e.victim_rate_high = victim_rate_high_;
+    e.credit_share = double(state.credit()) / PageState::credit_full;
+    e.bank_balance_s = bank_.balance_s();
+    if (e.place == Place::nowhere) {
+        e.verdict = "no memory is there, or it is on a node outside the tiers";
+    } else if (e.place == Place::near) {
+        e.verdict = state.home_near()
+                        ? text("near since its birth, and nothing hotter has asked for its place")
+                        : text(
+                              "near because its %.3g touches/s (at least %.3g) pay for the move "
+                              "within %.0f s",
+                              e.rate, e.rate_low, e.stay_s);
+    } else if (e.hint == Hint::stream) {
+        e.verdict = "far because the program says that it streams";
+    } else if (last_.loss_ns <= 0) {
+        e.verdict = "far because near memory is no faster now";
+    } else if (e.rate_low <= e.admission_rate) {
+        e.verdict =
+            text("far because at least %.3g touches/s are believed, and a move pays from %.3g",
+                 e.rate_low, e.admission_rate);
+    } else if (state.credit() < PageState::credit_full) {
+        e.verdict =
+            text("far for now: its touches have earned %.0f %% of a move", 100 * e.credit_share);
+    } else if (state.rest() < PageState::rested) {
+        e.verdict = "far for now: it was moved a moment ago";
+    } else if (near_ >= near_pages_ && e.rate_low - e.victim_rate_high <= 2 * e.admission_rate) {
+        e.verdict = text(
+            "far because near memory is full, and its %.3g touches/s do not clearly beat the %.3g "
+            "of "
+            "the coldest page there",
+            e.rate_low, e.victim_rate_high);
+    } else if (e.bank_balance_s <= 0) {
+        e.verdict =
+            text("far because the bank has no balance for another move (%.3g s)", e.bank_balance_s);
+    } else {
+        e.verdict = "far for now: it comes near with one of the next decisions";
+    }
+    return e;
+}
+
+std::vector<float> LadderPolicy::rates(Run run) const {
+    std::vector<float> out(run.pages, 0);
+    for (uint32_t i = 0; i < run.pages; ++i) {
+        size_t page = size_t(run.first) + i;
+        if (page < pages_.states.size() && pages_.states[page].place() != Place::nowhere) {
+            out[i] = rates_of(pages_.beliefs[page]).mean;
+        }
+    }
+    return out;
+}
+
+std::vector<TierPolicy::Step> LadderPolicy::benefit() const {
+    std::array<uint64_t, belief_count / 4> pages{};
+    for (size_t page = 0; page < pages_.states.size(); ++page) {
+        if (pages_.states[page].place() != Place::nowhere) ++pages[pages_.beliefs[page] / 4];
+    }
+    std::vector<Step> steps;
+    for (size_t mean = pages.size(); mean-- > 0;) {
+        if (pages[mean] > 0) steps.push_back({pages[mean], rates_of(Belief(mean * 4)).mean});
+    }
+    return steps;
+}
+
+}  // namespace
+
+std::unique_ptr<TierPolicy> make_tier_policy(const TierConfig& config) {
+    return std::make_unique<LadderPolicy>(config);
+}
+
+}  // namespace libpool::tier
