@@ -49,6 +49,7 @@ class Bank {
     void book(double earned_s, double lost_s) {
         earned_.add(earned_s);
         lost_.add(lost_s);
+        net_.add(earned_s - lost_s);
     }
     void spend(double moving_s) { spent_s_ += moving_s; }
     // ε times the program's time, minus what sampling and deciding took of it: what is not used is
@@ -58,17 +59,18 @@ class Bank {
     void set_reserve(double seconds) { reserve_s_ = seconds; }
     void set_allowance(double seconds) { allowance_s_ = seconds; }
 
-    // What was gained cannot be less than nothing, so its margin never makes a debt.
-    double certainly_earned_s() const {
-        return std::max(0.0, earned_.sum() - earned_.margin(delta_ / 2));
+    // Two lower bounds of what was gained in all, each right with probability 1 - delta/2: of the
+    // difference, which varies little when guests and exiles are alike; and of its parts, since
+    // what was earned cannot be less than nothing.
+    double certain_gain_s() const {
+        double whole = net_.sum() - net_.margin(delta_ / 2);
+        double parts = std::max(0.0, earned_.sum() - earned_.margin(delta_ / 4)) - lost_.sum() -
+                       lost_.margin(delta_ / 4);
+        return std::max(whole, parts);
     }
-    double at_most_lost_s() const { return lost_.sum() + lost_.margin(delta_ / 2); }
-    double margin_s() const {
-        return earned_.sum() - certainly_earned_s() + at_most_lost_s() - lost_.sum();
-    }
+    double margin_s() const { return net_.sum() - certain_gain_s(); }
     double balance_s() const {
-        return allowance_s_ + certainly_earned_s() - at_most_lost_s() - spent_s_ + unused_s_ -
-               reserve_s_;
+        return allowance_s_ + certain_gain_s() - spent_s_ + unused_s_ - reserve_s_;
     }
 
     double allowance_s() const { return allowance_s_; }
@@ -80,7 +82,7 @@ class Bank {
   private:
     double delta_;
     double allowance_s_ = 0;
-    Estimate earned_, lost_;
+    Estimate earned_, lost_, net_;
     double spent_s_ = 0, unused_s_ = 0, reserve_s_ = 0;
 };
 

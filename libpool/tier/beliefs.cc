@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
 
 namespace libpool::tier {
 
@@ -12,17 +13,23 @@ namespace {
 // All in octaves (log2 of touches per second).
 constexpr double lowest = -4;
 constexpr double highest = 16;
-constexpr int mean_count = 64;
-constexpr double mean_step = 0.3125;
+// Sure beliefs first: 143 means, then 64, 33 and 16 of them.
 constexpr std::array<double, 4> spreads = {0.3, 0.6, 1.2, 3};
+constexpr std::array<int, 4> mean_counts = {143, 64, 33, 16};
+constexpr std::array<int, 4> first_of = {0, 143, 207, 240};
+static_assert(first_of[3] + mean_counts[3] == belief_count);
 constexpr double choose_tail = 0.7;
 constexpr double promise_tail = 1.645;
 
 constexpr double point_step = 0.4;
 constexpr double prior_step = 0.85;  // cold pages are many: each point is less likely by this
 
-double mean_of(Belief belief) { return lowest + (belief / 4) * mean_step; }
-double spread_of(Belief belief) { return spreads[belief % 4]; }
+double step_of(int spread) { return (highest - lowest) / (mean_counts[size_t(spread)] - 1); }
+double mean_of(Belief belief) {
+    int spread = spread_of(belief);
+    return lowest + (belief - first_of[size_t(spread)]) * step_of(spread);
+}
+double width_of(Belief belief) { return spreads[size_t(spread_of(belief))]; }
 
 std::array<BeliefRates, belief_count> make_rates() {
     std::array<BeliefRates, belief_count> all{};
@@ -30,7 +37,7 @@ std::array<BeliefRates, belief_count> make_rates() {
         return float(std::exp2(std::clamp(octave, lowest - 2, highest)));
     };
     for (size_t i = 0; i < belief_count; ++i) {
-        double mean = mean_of(Belief(i)), spread = spread_of(Belief(i));
+        double mean = mean_of(Belief(i)), spread = width_of(Belief(i));
         all[i] = {at(mean), at(mean - choose_tail * spread), at(mean + choose_tail * spread),
                   at(mean - promise_tail * spread), at(mean + promise_tail * spread)};
     }
@@ -46,8 +53,26 @@ const BeliefRates& rates_of(Belief belief) {
 
 Belief belief_about(double rate, int spread) {
     double octave = std::log2(std::max(rate, 1e-9));
-    double level = std::clamp(std::round((octave - lowest) / mean_step), 0.0, mean_count - 1.0);
-    return Belief(int(level) * 4 + std::clamp(spread, 0, 3));
+    auto kind = size_t(std::clamp(spread, 0, 3));
+    double level = std::round((octave - lowest) / step_of(int(kind)));
+    return Belief(first_of[kind] + int(std::clamp(level, 0.0, mean_counts[kind] - 1.0)));
+}
+
+int spread_of(Belief belief) {
+    int spread = 3;
+    while (belief < first_of[size_t(spread)]) --spread;
+    return spread;
+}
+
+const std::array<Belief, belief_count>& beliefs_by_mean() {
+    static const std::array<Belief, belief_count> made = [] {
+        std::array<Belief, belief_count> all;
+        std::iota(all.begin(), all.end(), Belief(0));
+        std::stable_sort(all.begin(), all.end(),
+                         [](Belief a, Belief b) { return mean_of(a) > mean_of(b); });
+        return all;
+    }();
+    return made;
 }
 
 // Once a second, give or take anything.
@@ -71,7 +96,7 @@ const BeliefUpdate::Tables& BeliefUpdate::tables() {
             double total = 0;
             for (size_t i = 0; i < point_count; ++i) {
                 double away = (lowest + double(i) * point_step - mean_of(Belief(belief))) /
-                              spread_of(Belief(belief));
+                              width_of(Belief(belief));
                 total += shape[i] = std::exp(-away * away / 2);
             }
             for (size_t i = 0; i < point_count; ++i) {
@@ -112,17 +137,21 @@ BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const 
     }
     double mean_point = first / sum;
     double variance = std::max(double(second / sum) - mean_point * mean_point, 0.0);
-    double level = std::clamp(mean_point * point_step / mean_step, 0.0, mean_count - 1.001);
-    double spread = std::sqrt(variance) * point_step;
+    const double octave = lowest + mean_point * point_step;
+    const double width = std::sqrt(variance) * point_step;
     Next next;
     next.known = true;
-    int spread_level = 0;
-    while (spread_level < 2 && spread >= spreads[size_t(spread_level) + 1]) ++spread_level;
-    double lower = spreads[size_t(spread_level)], upper = spreads[size_t(spread_level) + 1];
-    double spread_part = std::clamp((spread - lower) / (upper - lower), 0.0, 1.0);
-    next.belief = Belief(int(level) * 4 + spread_level);
-    next.mean_up = uint16_t((level - std::floor(level)) * 65535);
-    next.spread_up = uint16_t(spread_part * 65535);
+    size_t narrow = 0;
+    while (narrow < 2 && width >= spreads[narrow + 1]) ++narrow;
+    double part = (width - spreads[narrow]) / (spreads[narrow + 1] - spreads[narrow]);
+    next.wider = uint16_t(std::clamp(part, 0.0, 1.0) * 65535);
+    for (size_t wider : {0, 1}) {
+        const size_t kind = narrow + wider;
+        double level = (octave - lowest) / step_of(int(kind));
+        level = std::clamp(level, 0.0, mean_counts[kind] - 1.001);
+        next.belief[wider] = Belief(first_of[kind] + int(level));
+        next.mean_up[wider] = uint16_t((level - std::floor(level)) * 65535);
+    }
     return next;
 }
 
@@ -130,7 +159,7 @@ BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const 
 // believed still smooths what a short interval makes ragged.
 Belief belief_counted(Belief belief, uint32_t count, double seconds) {
     double counted = double(count) / seconds;
-    bool new_page = belief % 4 == 3;
+    bool new_page = spread_of(belief) == 3;
     double rate = new_page ? counted : 0.5 * counted + 0.5 * rates_of(belief).mean;
     return belief_about(rate, count >= 16 ? 0 : 1);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is believed of a page's touch rate, in one byte: a normal distribution over log2 of touches
-// per second, 64 means (a 5/16 octave apart, from 1/16 to 53,000 touches a second) times 4 spreads.
+// per second, from 1/16 to 65,000 a second, with one of four spreads. The surer, the finer the grid
+// of its means: a step is half a spread, so that rounding adds little noise.
 //
 // A cycle tells when a page was touched first (its rung). Under a rate r that has likelihood
 // exp(-r a) - exp(-r b) for "between looks at a and b", and exp(-r b) for "not up to b"; Bayes'
@@ -34,6 +35,9 @@ const BeliefRates& rates_of(Belief belief);
 Belief belief_unknown();
 // The belief whose mean is nearest to a rate; spread 0 (sure) to 3 (a guess).
 Belief belief_about(double rate, int spread);
+int spread_of(Belief belief);
+// All beliefs by falling mean.
+const std::array<Belief, belief_count>& beliefs_by_mean();
 
 // xorshift64: dice for rounding and for the choice of samples; never 0.
 inline uint64_t roll(uint64_t& dice) {
@@ -50,22 +54,24 @@ class BeliefUpdate {
 
     // sight: a rung below the number of looks, or not_touched.
     Belief next(Belief belief, Sight sight, uint64_t& dice) {
-        Next& next = nexts_[belief][sight == not_touched ? rungs_ : sight];
-        if (!next.known) next = successor(belief, sight == not_touched ? rungs_ : sight);
-        uint64_t rolled = roll(dice);
-        int up = (rolled & 0xffff) < next.mean_up ? 4 : 0;
-        int wider = (rolled >> 16 & 0xffff) < next.spread_up ? 1 : 0;
-        return Belief(next.belief + up + wider);
+        const size_t outcome = sight == not_touched ? rungs_ : sight;
+        Next& next = nexts_[belief][outcome];
+        if (!next.known) next = successor(belief, outcome);
+        const uint64_t rolled = roll(dice);
+        const bool wider = (rolled & 0xffff) < next.wider;
+        const bool up = (rolled >> 16 & 0xffff) < next.mean_up[wider];
+        return Belief(next.belief[wider] + up);
     }
 
   private:
     static constexpr size_t point_count = 51;
-    // A successor and the chances (of 65536) to be one mean, one spread further up.
+    // A successor of either neighbouring spread, and the chances (of 65536) of the wider one, and
+    // of one mean further up.
     struct Next {
-        Belief belief = 0;
         bool known = false;
-        uint16_t mean_up = 0;
-        uint16_t spread_up = 0;
+        std::array<Belief, 2> belief{};
+        std::array<uint16_t, 2> mean_up{};
+        uint16_t wider = 0;
     };
     struct Tables;
     static const Tables& tables();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 namespace libpool::tier {
 
@@ -16,7 +17,9 @@ class ChangeDetector {
             usual_ += (far_share - usual_) / ++seen_;
             return false;
         }
-        sum_ = std::max(0.0, sum_ + far_share - usual_ - slack);
+        // Few touches make a ragged share: what chance alone does to it is no news.
+        double chance = std::sqrt(std::max(usual_ * (1 - usual_), 0.05) / touches);
+        sum_ = std::max(0.0, sum_ + far_share - usual_ - slack - chance);
         if (sum_ > limit) {
             seen_ = 0;
             usual_ = sum_ = 0;
@@ -28,7 +31,7 @@ class ChangeDetector {
     }
 
   private:
-    static constexpr double touches_min = 24;
+    static constexpr double touches_min = 8;
     static constexpr int settle = 6;
     static constexpr double slack = 0.06;
     static constexpr double limit = 0.15;

@@ -10,6 +10,10 @@ namespace libpool::tier {
 
 namespace {
 
+// A newcomer's lower bound beats its victim's upper bound by this: beliefs of pages that are
+// equally hot differ by chance, and the luckiest of thousands by much.
+constexpr double swap_ratio = 1.25;
+
 // Classes that are counted apart. Movable: rested; a newcomer has also earned its move.
 enum Class : uint8_t { guest, local, exile, outsider, still_near, still_far, nothing };
 constexpr size_t class_count = nothing;
@@ -145,11 +149,9 @@ void age(PageState& state, Belief belief, const std::array<uint32_t, belief_coun
 
 double marginal_rate(const Counts& counts, uint64_t capacity) {
     uint64_t pages = 0;
-    for (size_t mean = belief_count; mean >= 4; mean -= 4) {
-        for (size_t belief = mean - 4; belief < mean; ++belief) {
-            for (const auto& of_class : counts) pages += of_class[belief];
-        }
-        if (pages > capacity) return rates_of(Belief(mean - 4)).mean;
+    for (Belief belief : beliefs_by_mean()) {
+        for (const auto& of_class : counts) pages += of_class[belief];
+        if (pages > capacity) return rates_of(belief).mean;
     }
     return 0;
 }
@@ -278,13 +280,13 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     // that a return does not give back.
     const double move_s = situation.move_ns * 1e-9;
     auto price_s = [&](Class kind) { return kind == guest || kind == exile ? 0 : 2 * move_s; };
-    double spare_s = terms.balance_s;
+    double spare_s = terms.balance_s - terms.kept_s;
     while (!newcomers.empty() && left > 0 && over == 0) {
         double low = rates_of(newcomers.belief()).low;
         if (low <= admission) break;
         const double newcomer_s = price_s(newcomers.kind());
         auto affordable = [&](double each_s) {
-            return each_s > 0 ? uint64_t(std::min(spare_s / each_s, 1e9)) : UINT64_MAX;
+            return each_s > 0 ? uint64_t(std::clamp(spare_s / each_s, 0.0, 1e9)) : UINT64_MAX;
         };
         if (room > 0) {
             uint64_t wanted = std::min({room, newcomers.left(), affordable(newcomer_s), left});
@@ -296,7 +298,10 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
             continue;
         }
         if (victims.empty() || far_room == 0 || left < 2) break;
-        if (low - rates_of(victims.belief()).high <= 2 * admission) break;
+        // Sending away what the baseline has near takes more than a guess.
+        const BeliefRates& stays = rates_of(victims.belief());
+        double beaten = victims.kind() == local ? (stays.high + stays.ceiling) / 2 : stays.high;
+        if (low - beaten <= 2 * admission || low < swap_ratio * beaten) break;
         const double both_s = newcomer_s + price_s(victims.kind());
         uint64_t swaps = std::min({affordable(both_s), newcomers.left(), left / 2});
         swaps = std::min({swaps, victims.left(), far_room});

@@ -35,7 +35,8 @@ struct Choice {
 struct Terms {
     double stay_s = 30;
     double passed_s = 0.25;  // since the last choice: what credits grow by
-    double balance_s = 0;    // of the bank; infinite without one
+    double balance_s = 0;    // of the bank; endless without one
+    double kept_s = 0;       // of it, not to be spent, so that small losses do not undo everything
 };
 
 Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation& situation,

@@ -9,24 +9,42 @@ namespace {
 
 constexpr uint32_t glance_pages = 8;    // of a block
 constexpr uint32_t uniform_pages = 16;  // of a uniform block in a full cycle
-constexpr size_t glance_blocks = 128;
-constexpr double glance_share = 0.3;                              // of the budget
-constexpr double shortest_pause_s = 0.02, longest_pause_s = 1.0;  // means
-constexpr double shortest_s = 0.001, shortest_huge_s = 0.0001, longest_s = 1.0;
+constexpr double audit_share = 0.06;  // of the uniform blocks, looked at as a whole in a full cycle
+constexpr size_t glance_blocks = 64;
+constexpr double glance_share = 0.3;  // of the budget
+// Of the budget; the bank gets what is left.
+constexpr double usual_part = 0.8, poor_part = 0.3;
+constexpr int introduction = 3;  // glances before the first full cycle
+constexpr int wide_turns = 8;    // every so many glances look over the whole ladder
+constexpr double pause_cut = 3;  // of the mean
+constexpr double shortest_pause_s = 0.02, longest_pause_s = 0.5;  // means
+constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double telling_touches =
-    0.7;  // touches expected of a page at the boundary within the telling rung
+    1.5;  // touches expected of a page at the boundary within the telling rung
 
 }  // namespace
 
+double Schedule::share_of(Mood mood) const {
+    switch (mood) {
+        case Mood::busy:
+            return busy_share_;
+        case Mood::poor:
+            return poor_part * share_;
+        case Mood::usual:
+            break;
+    }
+    return usual_part * share_;
+}
+
 // The budget is a share of the program's CPU time; what is not used in a second does not add up
 // beyond a few full cycles.
-void Schedule::charge(const Situation& situation, bool busy) {
+void Schedule::charge(const Situation& situation, double share) {
     if (last_now_s_ >= 0 && situation.now_s > last_now_s_) {
         double passed_s = situation.now_s - last_now_s_;
         double used_s = situation.program_cpu_s - last_cpu_s_;
         double fade = std::exp(-passed_s / 2);
         cpu_rate_ = std::max(0.05, cpu_rate_ * fade + used_s / passed_s * (1 - fade));
-        account_s_ += used_s * (busy ? busy_share_ : share_);
+        account_s_ += used_s * share;
         account_s_ -= situation.overhead_cpu_s - last_overhead_s_;
         account_s_ = std::min(account_s_, 0.05);
     }
@@ -38,32 +56,41 @@ void Schedule::charge(const Situation& situation, bool busy) {
 // The telling rung parts what is above the boundary from what is below. Shorter ones rank the hot;
 // longer ones separate cool from cold, cost a fault for every page they catch, and come seldom.
 void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
-    double least = all_huge ? shortest_huge_s : shortest_s;
+    const double least = all_huge ? shortest_huge_s : shortest_s;
     if (all_huge) boundary_rate *= block_pages;
-    double jitter = 0.75 + 0.5 * uniform();
-    double telling_s =
-        std::clamp(telling_touches / std::max(boundary_rate, 1e-3), least, longest_s) * jitter;
+    const double jitter = 0.75 + 0.5 * uniform();
+    const double telling_s =
+        std::clamp(telling_touches / std::max(boundary_rate, 1e-3), least, longest_s);
     auto add = [&](double at_s) {
-        if (at_s < least / 2 || at_s > longest_s * 1.25) return;
-        if (!aim.rungs_s.empty() && at_s < aim.rungs_s.back() * 1.5) return;
-        aim.rungs_s.push_back(at_s);
+        if (at_s < least || at_s > longest_s) return;
+        if (!aim.rungs_s.empty() && at_s * jitter < aim.rungs_s.back() * 1.5) return;
+        aim.rungs_s.push_back(at_s * jitter);
     };
-    if (full_) add(telling_s / 16);
-    add(telling_s / 4);
+    const bool wide = !full_ && (introduced_ <= introduction || turn_ % wide_turns == 0);
+    if (wide) {
+        for (double at_s = least; at_s < telling_s / 2; at_s *= 4) add(at_s);
+    } else {
+        add(telling_s / 16);
+        add(telling_s / 4);
+        add(telling_s / 2);
+    }
     add(telling_s);
-    if (aim.rungs_s.empty()) aim.rungs_s.push_back(telling_s);
+    if (aim.rungs_s.empty()) aim.rungs_s.push_back(telling_s * jitter);
     telling_rung_ = aim.rungs_s.size() - 1;
-    if (full_ && turn_ % 4 == 1) {
+    if (wide && introduced_ > introduction) {
         add(telling_s * 4);
         add(telling_s * 16);
     }
 }
 
 Aim Schedule::next(const Pages& pages, const Situation& situation, double boundary_rate,
-                   bool busy) {
-    charge(situation, busy);
+                   Mood mood) {
+    const double share = share_of(mood);
+    charge(situation, share);
+
     Aim aim;
-    full_ = account_s_ >= 0;
+    if (introduced_ <= introduction) ++introduced_;
+    full_ = account_s_ >= 0 && introduced_ > introduction;
     size_t tracked = 0;
     for (const Block& block : pages.blocks) tracked += block.pages > 0;
     blocks_share_ = full_ || tracked <= glance_blocks ? 1 : double(glance_blocks) / double(tracked);
@@ -76,7 +103,8 @@ Aim Schedule::next(const Pages& pages, const Situation& situation, double bounda
         all_huge = all_huge && block.huge;
         if (blocks_share_ < 1 && uniform() > blocks_share_) continue;
         uint32_t wanted = block.pages;
-        if (!block.huge && (!full_ || block.uniform)) {
+        const bool audit = full_ && uniform() < audit_share;
+        if (!block.huge && (!full_ || (block.uniform && !audit))) {
             wanted = std::min<uint32_t>(wanted, full_ ? uniform_pages : glance_pages);
         }
         auto offset = uint32_t(uniform() * (block.pages - wanted + 1));
@@ -98,12 +126,14 @@ Aim Schedule::next(const Pages& pages, const Situation& situation, double bounda
                     (costs.arm_run_ns + glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 +
                                                         2 * costs.look_page_ns)) +
                 50e3);
-    double rate = (busy ? busy_share_ : share_) * glance_share * std::max(cpu_rate_, 0.05);
+    double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) * glance_share *
+                  std::max(cpu_rate_, 0.05);
     mean_pause_s_ =
         std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s, longest_pause_s);
-    if (busy) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
-    aim.pause_s = 2 * mean_pause_s_ * uniform();
-    weight_s_ = 2 * mean_pause_s_ - aim.pause_s;
+    if (mood == Mood::busy) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
+    aim.pause_s = -mean_pause_s_ * std::log(1 - uniform());
+    weight_s_ = aim.pause_s < pause_cut * mean_pause_s_ ? mean_pause_s_ : 0;
+    aim.pause_s = std::min(aim.pause_s, pause_cut * mean_pause_s_);
     return aim;
 }
 

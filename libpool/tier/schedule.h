@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What to sample next, and when. Two kinds of cycle share the CPU budget:
 //   full   every page of the blocks whose pages differ, some of the others: what decisions rest on
-//   glance a few pages of every block (of 128 blocks, if there are more): notices changes, keeps
+//   glance a few pages of every block (of 64 blocks, if there are more): notices changes, keeps
 //   the
 //          bank's books, costs some percent of a full one and comes far more often
 // Both pause for a random time, uniform in (0, 2·mean), so that no program can be in step with
@@ -13,23 +13,38 @@
 
 namespace libpool::tier {
 
+enum class Mood {
+    usual,
+    busy,  // the program has just changed its ways: worth more CPU
+    poor,  // the bank cannot pay for moves: what is not spent on looking is
+};
+
 class Schedule {
   public:
     Schedule(double share, double busy_share, uint64_t seed)
         : share_(share), busy_share_(busy_share), dice_(seed * 0x9e3779b97f4a7c15ull | 1) {}
 
     void set_share(double share) { share_ = share; }
-    Aim next(const Pages& pages, const Situation& situation, double boundary_rate, bool busy);
+    Aim next(const Pages& pages, const Situation& situation, double boundary_rate, Mood mood);
 
     // Of the cycle that next() gave last.
     bool full() const { return full_; }
     double weight_s() const { return weight_s_; }  // time its rates stand for, cycle not included
+    // The look that parts what is above the boundary from what is below, and an earlier one that
+    // hot pages do not saturate: for books.
     size_t telling_rung() const { return telling_rung_; }
+    size_t booking_rung() const { return telling_rung_ > 2 ? telling_rung_ - 3 : 0; }
     double blocks_share() const { return blocks_share_; }  // of blocks that a glance looked at
-    double longest_gap_s() const { return 2 * mean_pause_s_ + 0.05; }
+    double longest_gap_s() const { return 3 * mean_pause_s_ + 0.05; }
+    // The program has changed its ways: what was overspent before is not counted against looking
+    // now.
+    void forgive() { account_s_ = std::max(account_s_, 0.0); }
+    // Nothing is known: some glances first, to learn which rungs tell anything.
+    void restart() { introduced_ = 0; }
 
   private:
-    void charge(const Situation& situation, bool busy);
+    double share_of(Mood mood) const;
+    void charge(const Situation& situation, double share);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
     double uniform() { return double(roll(dice_) >> 11) * 0x1p-53; }
 
@@ -38,8 +53,8 @@ class Schedule {
     double account_s_ = 0;  // CPU seconds that may be spent; negative: a debt
     double last_cpu_s_ = 0, last_overhead_s_ = 0, last_now_s_ = -1;
     double cpu_rate_ = 1;  // CPUs that the program uses
-    double glance_cost_s_ = 0;
     uint64_t turn_ = 0;
+    int introduced_ = 0;  // glances since restart()
     bool full_ = true;
     double weight_s_ = 0;
     size_t telling_rung_ = 0;

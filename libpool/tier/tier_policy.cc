@@ -22,9 +22,11 @@ constexpr double forgetting_usual =
 constexpr double forgetting_changed = 0.3;  // for the first readings after a change
 constexpr int changed_readings = 2;
 constexpr double stay_min_s = 5, stay_max_s = 300;
-constexpr uint32_t odd_pages = 4;   // of a block: as many on the wrong side make it contested
+constexpr uint32_t odd_pages = 4;  // of a block: as many on the wrong side make it contested
+constexpr double alike_hot = 0.5, alike_cold = 0.05;  // shares of touched pages of a sample
 constexpr double share_step = 0.2;  // weight of the newest reading in the near share
 constexpr double hot_hint_factor = 4;
+constexpr double kept_part = 0.15;  // of the allowance
 
 // Touches that one seen touch in `window_s` stands for, of a page with this rate.
 double multiplicity(double rate, double window_s) {
@@ -80,13 +82,14 @@ class LadderPolicy final : public TierPolicy {
     struct Sums {
         double near = 0, far = 0;       // touches in the telling window, as believed
         double guests = 0, exiles = 0;  // at their lower and upper bounds
-        double seen = 0, seen_far = 0;  // touched pages, as counted
+        double seen = 0, seen_far = 0;  // pages touched in the telling window
+        uint64_t touches = 0;           // blocks in which any was: pages of a block go together
     };
     struct Context {
         const Reading& reading;
-        BeliefUpdate small, huge;
-        size_t telling;
-        double window_s;
+        BeliefUpdate small, sample, huge;  // of pages, of what stands for a block, of huge pages
+        size_t telling, booking;           // rungs
+        double telling_s, booking_s;       // their times
         Sums sums;
     };
     void observe_segment(Context& context, Run segment, const Sight* sights,
@@ -123,6 +126,7 @@ class LadderPolicy final : public TierPolicy {
     double victim_rate_high_ = 0;
     Situation last_;
     Smooth near_share_;
+    uint64_t full_cycles_ = 0;  // since we began to learn
     uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
 };
 
@@ -191,11 +195,20 @@ Aim LadderPolicy::aim(const Situation& situation) {
     last_ = situation;
     if (!begun_) {
         begun_ = true;
+        full_cycles_ = 0;
+        schedule_.restart();
         changed_s_ = last_decide_s_ = situation.now_s;
         busy_until_s_ = learn_until_s_ = situation.now_s + config_.busy_s;
     }
     near_pages_ = situation.near_pages;
-    return schedule_.next(pages_, situation, boundary_rate_, busy(situation.now_s));
+    // Until all pages were looked at, their average is the best guess at the boundary.
+    double boundary_rate = boundary_rate_;
+    if (full_cycles_ < 2 && near_ + far_ > 0) {
+        boundary_rate = std::max(total_rate_ / double(near_ + far_), 1e-2);
+    }
+    const bool broke = config_.bank && full_cycles_ > 2 && bank_.balance_s() < 0;
+    const Mood mood = busy(situation.now_s) ? Mood::busy : broke ? Mood::poor : Mood::usual;
+    return schedule_.next(pages_, situation, boundary_rate, mood);
 }
 
 void LadderPolicy::count_touch(Context& context, PageId page, bool touched, double weight,
@@ -203,16 +216,14 @@ void LadderPolicy::count_touch(Context& context, PageId page, bool touched, doub
     if (!touched) return;
     const PageState state = pages_.states[page];
     const BeliefRates& rates = rates_of(pages_.beliefs[page]);
-    double window_s = context.window_s;
+    const double window_s = context.booking_s;
     double stands_for = weight * multiplicity(rates.mean * unit, window_s);
     (state.place() == Place::near ? context.sums.near : context.sums.far) += stands_for;
     if (state.guest()) {
-        context.sums.guests += weight * multiplicity(rates.floor * unit, window_s);
+        context.sums.guests += weight * multiplicity(rates.low * unit, window_s);
     } else if (state.exile()) {
-        context.sums.exiles += weight * multiplicity(rates.ceiling * unit, window_s);
+        context.sums.exiles += weight * multiplicity(rates.high * unit, window_s);
     }
-    context.sums.seen += 1;
-    context.sums.seen_far += state.place() == Place::far;
 }
 
 // A few pages of a block whose pages are alike: they stand for the others too.
@@ -225,22 +236,25 @@ void LadderPolicy::observe_sample(Context& context, Run segment, const Sight* si
         if (sights[i] == page_absent) continue;
         ++present;
         touched += sights[i] <= context.telling;
-        alike += 1 - std::exp(-rates_of(pages_.beliefs[segment.first + i]).mean * context.window_s);
+        alike +=
+            1 - std::exp(-rates_of(pages_.beliefs[segment.first + i]).mean * context.telling_s);
     }
     double surprise = std::abs(double(touched) - alike);
     if (surprise > 1.5 + 2 * std::sqrt(std::min(alike, present - alike) + 0.25)) {
-        block.uniform = 0;
-        return;
+        // All of them hot now, or all cold, is still alike.
+        const double share = double(touched) / std::max(present, 1u);
+        if (share > alike_cold && share < alike_hot) {
+            block.uniform = 0;
+            return;
+        }
+        block.hot = share >= alike_hot;
     }
-    for (uint32_t i = 0; i < block.pages; ++i) {
-        PageId page = PageId(index * block_pages) + i;
-        if (page >= segment.first && page < segment.end()) continue;
-        if (pages_.states[page].place() == Place::nowhere) continue;
-        Sight sight = sights[roll(dice_) % segment.pages];
-        if (sight == page_absent) continue;
-        bool odd = (rates_of(pages_.beliefs[page]).mean > boundary_rate_) != bool(block.hot);
-        if (!odd) pages_.beliefs[page] = context.small.next(pages_.beliefs[page], sight, dice_);
+    // One belief for all: what each sample says of it.
+    Belief belief = pages_.beliefs[segment.first];
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] != page_absent) belief = context.sample.next(belief, sights[i], dice_);
     }
+    std::fill_n(pages_.beliefs.begin() + PageId(index * block_pages), block.pages, belief);
 }
 
 void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* sights,
@@ -255,12 +269,13 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
             const PageState state = pages_.states[page];
             if (state.place() == Place::nowhere) continue;
             pages_.beliefs[page] =
-                belief_counted(pages_.beliefs[page], counts[i], context.window_s);
+                belief_counted(pages_.beliefs[page], counts[i], context.booking_s);
             (state.place() == Place::near ? context.sums.near : context.sums.far) += counts[i];
             if (state.guest()) context.sums.guests += counts[i];
             if (state.exile()) context.sums.exiles += counts[i];
             context.sums.seen += counts[i] > 0;
             context.sums.seen_far += counts[i] > 0 && state.place() == Place::far;
+            context.sums.touches += counts[i] > 0;
         }
         block.uniform = 0;
         return;
@@ -268,19 +283,36 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     if (block.huge) {
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
-        count_touch(context, first, sights[0] <= context.telling, 1 / schedule_.blocks_share(),
+        count_touch(context, first, sights[0] <= context.booking, 1 / schedule_.blocks_share(),
                     block_pages);
+        if (sights[0] <= context.telling) {
+            context.sums.seen += 1 / schedule_.blocks_share();
+            if (pages_.states[first].place() == Place::far) {
+                context.sums.seen_far += 1 / schedule_.blocks_share();
+            }
+            ++context.sums.touches;
+        }
         Belief next = context.huge.next(pages_.beliefs[first], sights[0], dice_);
         std::fill_n(pages_.beliefs.begin() + first, block.pages, next);
         return;
     }
+    bool touched = false;
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
         if (pages_.states[page].place() == Place::nowhere) continue;
-        count_touch(context, page, sights[i] <= context.telling, weight, 1);
+        count_touch(context, page, sights[i] <= context.booking, weight, 1);
+        if (sights[i] <= context.telling) {
+            context.sums.seen += weight;
+            context.sums.seen_far += pages_.states[page].place() == Place::far ? weight : 0;
+            touched = true;
+        }
     }
-    if (block.uniform && segment.pages < block.pages) observe_sample(context, segment, sights);
+    context.sums.touches += touched;
+    if (block.uniform && segment.pages < block.pages) {
+        observe_sample(context, segment, sights);
+        if (block.uniform) return;
+    }
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
@@ -289,17 +321,23 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     if (segment.pages == block.pages) learn_block(index);
 }
 
-// Are all on one side of the boundary, and sure enough?
+// Are all on one side of the boundary, and sure enough? Then they share one belief from here on.
 void LadderPolicy::learn_block(size_t index) {
     Block& block = pages_.blocks[index];
     uint32_t above = 0, below = 0;
+    double octaves = 0;
     for (uint32_t i = 0; i < block.pages; ++i) {
         const BeliefRates& rates = rates_of(pages_.beliefs[index * block_pages + i]);
         above += rates.high > boundary_rate_;
         below += rates.low < boundary_rate_;
+        octaves += std::log2(double(rates.mean));
     }
     block.uniform = above < odd_pages || below < odd_pages;
     block.hot = above >= odd_pages;
+    if (block.uniform) {
+        Belief shared = belief_about(std::exp2(octaves / block.pages), 1);
+        std::fill_n(pages_.beliefs.begin() + index * block_pages, block.pages, shared);
+    }
 }
 
 void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
@@ -311,18 +349,28 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     for (PageId first : reading.huge) {
         if (first / block_pages < pages_.blocks.size()) pages_.blocks[first / block_pages].huge = 1;
     }
+    if (schedule_.full() && full_cycles_ == 0 && near_ + far_ > 0) {
+        // Pages nothing is known of are guessed to be like the average: the glances tell it.
+        Belief guess = belief_about(total_rate_ / double(near_ + far_), 3);
+        std::replace(pages_.beliefs.begin(), pages_.beliefs.end(), belief_unknown(), guess);
+    }
     double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
     if (forget_more_ > 0 && schedule_.full()) --forget_more_;
-    size_t telling = std::min(schedule_.telling_rung(), reading.rungs_s.size() - 1);
+    const size_t last = reading.rungs_s.size() - 1;
+    const size_t telling = std::min(schedule_.telling_rung(), last);
+    const size_t booking = std::min(schedule_.booking_rung(), last);
     std::vector<double> stretched = reading.rungs_s;
     for (double& at_s : stretched) at_s *= block_pages;  // a huge page takes the touches of 512
     Context context{reading,
                     BeliefUpdate(reading.rungs_s, forgetting),
+                    BeliefUpdate(reading.rungs_s, forgetting / 8),
                     BeliefUpdate(stretched, forgetting),
                     telling,
+                    booking,
                     reading.rungs_s[telling],
+                    reading.rungs_s[booking],
                     {}};
-    if (!reading.counts.empty()) context.window_s = reading.rungs_s.back();
+    if (!reading.counts.empty()) context.booking_s = reading.rungs_s.back();
 
     size_t at = 0;
     for (const Run& run : reading.runs) {
@@ -338,14 +386,15 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     }
     book(context, situation);
     ++cycles_;
+    full_cycles_ += schedule_.full();
 }
 
 void LadderPolicy::book(const Context& context, const Situation& situation) {
     const Sums& sums = context.sums;
     bool exact = !context.reading.counts.empty();
-    double per_s = 1 / context.window_s;
+    double per_s = 1 / context.booking_s;
     double stands_for_s =
-        exact ? context.window_s : schedule_.weight_s() + context.reading.rungs_s.back();
+        exact ? context.booking_s : schedule_.weight_s() + context.reading.rungs_s.back();
     double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
     bank_.book(sums.guests * per_s * touch_s * stands_for_s,
                sums.exiles * per_s * touch_s * stands_for_s);
@@ -354,12 +403,12 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     total_rate_ = std::max(0.97 * total_rate_, all * per_s);
     if (all <= 0) return;
     near_share_.add(sums.near / all);
-    if (change_.see(sums.far / all, sums.seen)) {
+    if (sums.seen > 0 && change_.see(sums.seen_far / sums.seen, double(sums.touches))) {
         ++changes_;
         changed_s_ = situation.now_s;
         busy_until_s_ = situation.now_s + config_.busy_s;
         forget_more_ = changed_readings;
-        for (Block& block : pages_.blocks) block.uniform = 0;
+        schedule_.forgive();
     }
 }
 
@@ -372,8 +421,9 @@ void LadderPolicy::settle_accounts(const Situation& situation) {
     if (config_.allowance_s >= 0) {
         bank_.set_allowance(config_.allowance_s);
     } else if (situation.now_s <= learn_until_s_) {
-        // Filling near and coming back, twice, and three times what can be lost unnoticed.
-        double rule_s = 4 * move_s * double(situation.near_pages) + 3 * unnoticed_s + 0.1;
+        // Filling near and coming back, twice over, three times what can be lost unnoticed, and two
+        // seconds to be uncertain about.
+        double rule_s = 8 * move_s * double(situation.near_pages) + 3 * unnoticed_s + 2;
         bank_.set_allowance(std::max(bank_.allowance_s(), rule_s));
     }
 }
@@ -386,6 +436,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     terms.stay_s = stay_s(situation.now_s);
     terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
     terms.balance_s = config_.bank ? bank_.balance_s() : 1e9;
+    terms.kept_s = kept_part * bank_.allowance_s();
     last_decide_s_ = situation.now_s;
     Choice choice = choose(pages_, hints_, situation, terms, dice_);
     boundary_rate_ = choice.boundary_rate;
@@ -522,13 +573,13 @@ std::vector<float> LadderPolicy::rates(Run run) const {
 }
 
 std::vector<TierPolicy::Step> LadderPolicy::benefit() const {
-    std::array<uint64_t, belief_count / 4> pages{};
+    std::array<uint64_t, belief_count> pages{};
     for (size_t page = 0; page < pages_.states.size(); ++page) {
-        if (pages_.states[page].place() != Place::nowhere) ++pages[pages_.beliefs[page] / 4];
+        if (pages_.states[page].place() != Place::nowhere) ++pages[pages_.beliefs[page]];
     }
     std::vector<Step> steps;
-    for (size_t mean = pages.size(); mean-- > 0;) {
-        if (pages[mean] > 0) steps.push_back({pages[mean], rates_of(Belief(mean * 4)).mean});
+    for (Belief belief : beliefs_by_mean()) {
+        if (pages[belief] > 0) steps.push_back({pages[belief], rates_of(belief).mean});
     }
     return steps;
 }
