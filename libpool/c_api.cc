@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <fstream>
@@ -18,6 +19,7 @@
 #include "evacuate.h"
 #include "latency.h"
 #include "signals.h"
+#include "tiers.h"
 #include "topology.h"
 #include "uapi.h"
 
@@ -140,6 +142,30 @@ int run_evacuation(pid_t pid, const Site& site, const int* to_nodes, size_t to_c
     });
 }
 
+// What the environment says of tiers.
+Result<void> obey(Topology& topology, const char* words) {
+    auto declared = parse_declaration(words, "POOL_TIERS");
+    if (!declared) return std::unexpected(declared.error());
+    return declared->measure ? measure_tiers(topology) : declare_tiers(topology, *declared);
+}
+
+template <typename Make>
+int make_arena(const pool_topology* topology, unsigned flags, pool_arena** out, Make make) {
+    constexpr unsigned known = POOL_ARENA_BIND | POOL_ARENA_SMALL | POOL_ARENA_POPULATE;
+    if (!topology || !out) return refuse("topology and out must not be NULL");
+    if (flags & ~known) return refuse("unknown arena flags");
+    return guarded([&] {
+        ArenaWish wish;
+        wish.bind = (flags & POOL_ARENA_BIND) != 0;
+        wish.small = (flags & POOL_ARENA_SMALL) != 0;
+        wish.populate = (flags & POOL_ARENA_POPULATE) != 0;
+        auto arena = make(topology->value, wish);
+        if (!arena) return report(arena);
+        *out = new pool_arena{std::move(*arena)};
+        return 0;
+    });
+}
+
 struct OptionRange {
     uint64_t low;
     uint64_t high;
@@ -169,7 +195,7 @@ struct pool_tiering {
     std::thread thread;
 };
 
-const char* pool_version(void) { return "0.1"; }
+const char* pool_version(void) { return "0.2"; }
 const char* pool_last_error(void) { return last_sentence.c_str(); }
 
 // ---- topology ----
@@ -179,6 +205,9 @@ int pool_topology_read(const char* root, pool_topology** out) {
     return guarded([&] {
         auto topology = read_topology(root ? root : "");
         if (!topology) return report(topology);
+        if (const char* words = root ? nullptr : std::getenv("POOL_TIERS")) {
+            if (auto obeyed = obey(*topology, words); !obeyed) return report(obeyed);
+        }
         *out = new pool_topology{std::move(*topology)};
         return 0;
     });
@@ -196,6 +225,22 @@ const char* pool_topology_reason(const pool_topology* topology) {
 
 size_t pool_topology_tier_count(const pool_topology* topology) {
     return topology->value.tier_names.size();
+}
+
+int pool_topology_declare(pool_topology* topology, const int* near_nodes, size_t near_count,
+                          const int* far_nodes, size_t far_count) {
+    bool lists = (near_nodes || near_count == 0) && (far_nodes || far_count == 0);
+    if (!topology || !lists) return refuse("topology and the lists of nodes must not be NULL");
+    return guarded([&] {
+        Declaration declared{
+            {near_nodes, near_nodes + near_count}, {far_nodes, far_nodes + far_count}, false};
+        return report(declare_tiers(topology->value, declared));
+    });
+}
+
+int pool_topology_measure(pool_topology* topology) {
+    if (!topology) return refuse("topology must not be NULL");
+    return guarded([&] { return report(measure_tiers(topology->value)); });
 }
 
 const char* pool_topology_tier_name(const pool_topology* topology, size_t tier) {
@@ -233,6 +278,16 @@ uint64_t pool_topology_node_value(const pool_topology* topology, int node, pool_
             return found->cpus;
         case POOL_NODE_DISTANCE:
             return found->distance;
+        case POOL_NODE_READ_LATENCY_NS:
+            return found->read_latency_ns;
+        case POOL_NODE_WRITE_LATENCY_NS:
+            return found->write_latency_ns;
+        case POOL_NODE_READ_MB_PER_S:
+            return found->read_mb_per_s;
+        case POOL_NODE_WRITE_MB_PER_S:
+            return found->write_mb_per_s;
+        case POOL_NODE_LOAD_NS:
+            return static_cast<uint64_t>(found->load_ns);
     }
     return 0;
 }
@@ -250,18 +305,40 @@ int pool_node_room_bytes(int node, uint64_t* room_bytes) {
 
 int pool_arena_create(const pool_topology* topology, size_t tier, size_t size_bytes, unsigned flags,
                       pool_arena** out) {
-    constexpr unsigned known = POOL_ARENA_BIND | POOL_ARENA_SMALL | POOL_ARENA_POPULATE;
-    if (!topology || !out) return refuse("topology and out must not be NULL");
-    if (flags & ~known) return refuse("unknown arena flags");
-    return guarded([&] {
-        ArenaWish wish{tier, size_bytes, (flags & POOL_ARENA_BIND) != 0,
-                       (flags & POOL_ARENA_SMALL) != 0, (flags & POOL_ARENA_POPULATE) != 0};
-        auto arena = Arena::create(topology->value, wish);
-        if (!arena) return report(arena);
-        *out = new pool_arena{std::move(*arena)};
-        return 0;
+    return pool_arena_create_growing(topology, tier, size_bytes, size_bytes, flags, out);
+}
+
+int pool_arena_create_growing(const pool_topology* topology, size_t tier, size_t size_bytes,
+                              size_t most_bytes, unsigned flags, pool_arena** out) {
+    return make_arena(topology, flags, out, [&](const Topology& nodes, ArenaWish wish) {
+        wish.bytes = size_bytes;
+        wish.most_bytes = most_bytes;
+        return Arena::create(nodes, tier, wish);
     });
 }
+
+int pool_arena_create_weighted(const pool_topology* topology, const int* nodes,
+                               const unsigned* weights, size_t count, size_t size_bytes,
+                               size_t most_bytes, unsigned flags, pool_arena** out) {
+    if (!nodes || !weights) return refuse("nodes and weights must not be NULL");
+    return make_arena(topology, flags, out, [&](const Topology& all, ArenaWish wish) {
+        wish.bytes = size_bytes;
+        wish.most_bytes = most_bytes;
+        std::vector<NodeWeight> list;
+        for (size_t i = 0; i < std::min(count, weighted_nodes_limit + 1); ++i) {
+            list.push_back({nodes[i], weights[i]});
+        }
+        return Arena::create_weighted(all, list, wish);
+    });
+}
+
+int pool_arena_grow(pool_arena* arena, size_t bytes) {
+    if (!arena) return refuse("arena must not be NULL");
+    return guarded([&] { return report(arena->value.grow(bytes)); });
+}
+
+size_t pool_arena_most_bytes(const pool_arena* arena) { return arena->value.most_bytes(); }
+size_t pool_arena_grain_bytes(const pool_arena* arena) { return arena->value.grain(); }
 
 void pool_arena_destroy(pool_arena* arena) { delete arena; }
 void* pool_arena_base(const pool_arena* arena) { return arena->value.base(); }

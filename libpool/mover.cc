@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mover.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <climits>
+
+#include "uapi.h"
 
 namespace libpool {
 
@@ -30,6 +34,12 @@ MoveReport sort_out(std::vector<int> before, std::vector<int> after, std::span<c
     return report;
 }
 
+std::vector<uint64_t> small_pages(uint64_t block) {
+    std::vector<uint64_t> pages(huge_pages);
+    for (size_t i = 0; i < huge_pages; ++i) pages[i] = block + i * page_bytes;
+    return pages;
+}
+
 }  // namespace
 
 void MoveReport::add(const MoveReport& other) {
@@ -38,6 +48,19 @@ void MoveReport::add(const MoveReport& other) {
     failed += other.failed;
     for (auto [reason, pages] : other.reasons) reasons[reason] += pages;
     nodes.insert(nodes.end(), other.nodes.begin(), other.nodes.end());
+    batches.insert(batches.end(), other.batches.begin(), other.batches.end());
+}
+
+MoveReport Mover::move_huge(pid_t pid, std::span<const uint64_t> blocks, int target) {
+    MoveReport report;
+    for (uint64_t block : blocks) report.add(move(pid, small_pages(block), target));
+    return report;
+}
+
+double KernelMover::steady_now_s() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
 }
 
 std::vector<int> where(Kernel& kernel, pid_t pid, std::span<const uint64_t> pages) {
@@ -68,6 +91,8 @@ MoveReport KernelMover::move(pid_t pid, std::span<const uint64_t> pages, int tar
 }
 
 MoveReport KernelMover::move_batch_of(pid_t pid, std::span<const uint64_t> pages, int target) {
+    const double start_s = now_s_();
+    unsigned calls = 0;
     std::vector<int> before = where(kernel_, pid, pages);
     std::vector<int> after = before;
     std::vector<int> errors(pages.size(), 0);
@@ -82,6 +107,7 @@ MoveReport KernelMover::move_batch_of(pid_t pid, std::span<const uint64_t> pages
         std::vector<int> targets(left.size(), target);
         std::vector<int> status(left.size(), unwritten);
         long rc = kernel_.move_pages(pid, addresses, targets, status);
+        ++calls;
 
         // Status entries say what the kernel tried; where the pages are now is asked, always:
         // entries may be unwritten, stale, or -EBUSY for a page that moved as part of a huge one.
@@ -101,7 +127,43 @@ MoveReport KernelMover::move_batch_of(pid_t pid, std::span<const uint64_t> pages
         if (rc < 0 || !progress) break;
         left = std::move(untried);
     }
-    return sort_out(std::move(before), std::move(after), errors, target);
+    MoveReport report = sort_out(std::move(before), std::move(after), errors, target);
+    report.batches = {{pages.size(), report.moved, report.failed, calls, now_s_() - start_s}};
+    return report;
+}
+
+MoveReport KernelMover::move_huge(pid_t pid, std::span<const uint64_t> blocks, int target) {
+    MoveReport report;
+    for (uint64_t block : blocks) report.add(move_one_huge(pid, block, target));
+    return report;
+}
+
+// Where its small pages are is asked before and after: it may have been split meanwhile.
+MoveReport KernelMover::move_one_huge(pid_t pid, uint64_t block, int target) {
+    const double start_s = now_s_();
+    const std::vector<uint64_t> pages = small_pages(block);
+    std::vector<int> before = where(kernel_, pid, pages);
+    auto off_target = [target](int node) { return node >= 0 && node != target; };
+    auto first = std::find_if(before.begin(), before.end(), off_target);
+    if (first == before.end()) return move_batch_of(pid, pages, target);  // nothing to move: told
+
+    const auto asked = size_t(first - before.begin());
+    int status = unwritten;
+    long rc = kernel_.move_pages(pid, {&pages[asked], 1}, {&target, 1}, {&status, 1});
+    std::vector<int> after = where(kernel_, pid, pages);
+    const bool went = after[asked] == target;
+    const bool whole = std::none_of(after.begin(), after.end(), off_target);
+    const int why = rc < 0 ? int(-rc) : status < 0 && status != unwritten ? -status : 0;
+    std::vector<int> errors(huge_pages, why);
+    MoveReport report = sort_out(std::move(before), std::move(after), errors, target);
+    report.batches = {{huge_pages, report.moved, report.failed, 1, now_s_() - start_s}};
+    if (!went || whole) return report;
+
+    MoveReport rest = move_batch_of(pid, pages, target);  // what went is `already` there to it
+    rest.moved += report.moved;
+    rest.already = report.already;
+    rest.batches.insert(rest.batches.begin(), report.batches.begin(), report.batches.end());
+    return rest;
 }
 
 MoveReport DryMover::move(pid_t pid, std::span<const uint64_t> pages, int target) {

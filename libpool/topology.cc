@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -70,20 +71,36 @@ Result<std::vector<int>> read_list(const std::string& path) {
     return list;
 }
 
-// distance line of `node` and the online nodes that its columns stand for.
-uint64_t distance_to_cpus(const std::string& folder, int node, const std::vector<int>& online,
-                          const std::vector<int>& with_cpus) {
-    auto content = read_file(folder + text("/node%d/distance", node));
-    if (!content) return 0;
+// From the distance line of the node and the online nodes that its columns stand for.
+void set_nearest_cpus(const std::string& folder, Node& node, const std::vector<int>& online,
+                      const std::vector<int>& with_cpus) {
+    auto content = read_file(folder + text("/node%d/distance", node.id));
+    if (!content) return;
     std::istringstream words(*content);
-    uint64_t nearest = 0;
     for (int column : online) {
         uint64_t distance = 0;
         if (!(words >> distance)) break;
         bool has_cpus = std::find(with_cpus.begin(), with_cpus.end(), column) != with_cpus.end();
-        if (has_cpus && (nearest == 0 || distance < nearest)) nearest = distance;
+        if (!has_cpus || (node.cpu_node >= 0 && distance >= node.distance)) continue;
+        node.distance = distance;
+        node.cpu_node = column;
     }
-    return nearest;
+}
+
+// Access class 0 is the best initiator of any kind, 1 the best CPU: the first that is there.
+void set_firmware_numbers(const std::string& node_folder, Node& node) {
+    for (const char* access : {"/access0", "/access1"}) {
+        std::string initiators = node_folder + access + "/initiators/";
+        auto number = [&](const char* name) -> uint64_t {
+            auto content = read_file(initiators + name);
+            return content ? std::strtoull(content->c_str(), nullptr, 10) : 0;
+        };
+        node.read_latency_ns = number("read_latency");
+        node.write_latency_ns = number("write_latency");
+        node.read_mb_per_s = number("read_bandwidth");
+        node.write_mb_per_s = number("write_bandwidth");
+        if (node.read_latency_ns || node.read_mb_per_s) return;
+    }
 }
 
 struct KernelTier {
@@ -239,7 +256,7 @@ Result<std::vector<Node>> read_nodes(const std::string& root) {
         nodes.push_back(node);
     }
     if (nodes.empty()) return fail(ENOENT, "%s names no node with memory", folder.c_str());
-    for (Node& node : nodes) node.distance = distance_to_cpus(folder, node.id, *online, with_cpus);
+    for (Node& node : nodes) set_nearest_cpus(folder, node, *online, with_cpus);
     return nodes;
 }
 
@@ -248,6 +265,9 @@ Result<Topology> read_topology(const std::string& root) {
     if (!nodes) return std::unexpected(nodes.error());
     Topology topology;
     topology.nodes = std::move(*nodes);
+    for (Node& node : topology.nodes) {
+        set_firmware_numbers(root + text("/sys/devices/system/node/node%d", node.id), node);
+    }
     auto kernel = read_kernel_tiers(root);
     if (!use_kernel_tiers(topology, kernel)) use_cpuless_tiers(topology, kernel);
     return topology;

@@ -21,12 +21,21 @@ struct Node {
     uint64_t watermark_bytes = 0;    // sum of the zones' high marks
     uint64_t cpus = 0;
     uint64_t distance = 0;  // from the nearest node with CPUs
+    int cpu_node = -1;      // that node
+    // What the firmware says (HMAT or CDAT by way of sysfs), from the best initiator; 0 = nothing.
+    uint64_t read_latency_ns = 0;
+    uint64_t write_latency_ns = 0;
+    uint64_t read_mb_per_s = 0;
+    uint64_t write_mb_per_s = 0;
+    double load_ns = 0;  // as measured by measure_tiers(); 0 = not
 };
 
 enum class TierSource {
-    kernel,   // memory_tiers differ
-    cpuless,  // one kernel tier: nodes without a CPU are far
-    single,   // nothing to tier
+    kernel,    // memory_tiers differ
+    cpuless,   // one kernel tier: nodes without a CPU are far
+    single,    // nothing to tier
+    declared,  // somebody's word (tiers.h)
+    measured,  // by how long loads take (tiers.h)
 };
 
 struct Topology {

@@ -31,10 +31,10 @@ extern "C" {
 #endif
 
 #define POOL_VERSION_MAJOR 0
-#define POOL_VERSION_MINOR 1
+#define POOL_VERSION_MINOR 2
 #define POOL_PAGE_BYTES 4096u
 
-/* "0.1": the version of the library in use, not of this header. */
+/* "0.2": the version of the library in use, not of this header. */
 const char* pool_version(void);
 
 /* The sentence of the last failure on this thread, "" when there was none. Never NULL. */
@@ -46,12 +46,18 @@ typedef struct pool_topology pool_topology;
 
 /* Who says which tier a node is in. */
 enum pool_tier_source {
-    POOL_TIERS_KERNEL = 0,  /* the kernel's memory_tiers differ: they are taken as they are */
-    POOL_TIERS_CPULESS = 1, /* the kernel has all nodes in one tier: nodes without a CPU are far */
-    POOL_TIERS_SINGLE = 2,  /* every node with memory is equal: there is nothing to tier */
+    POOL_TIERS_KERNEL = 0,   /* the kernel's memory_tiers differ: they are taken as they are */
+    POOL_TIERS_CPULESS = 1,  /* the kernel has all nodes in one tier: nodes without a CPU are far */
+    POOL_TIERS_SINGLE = 2,   /* every node with memory is equal: there is nothing to tier */
+    POOL_TIERS_DECLARED = 3, /* somebody said so: pool_topology_declare(), POOL_TIERS. Since 0.2 */
+    POOL_TIERS_MEASURED = 4, /* by how long a load takes: pool_topology_measure(). Since 0.2 */
 };
 
-/* root: folder that holds sys/ and proc/ (a recorded tree), or NULL for "/". */
+/*
+ * root: folder that holds sys/ and proc/ (a recorded tree), or NULL for "/". With NULL the
+ * environment variable POOL_TIERS has the last word on tiers: "near=0 far=1-2" is as
+ * pool_topology_declare(), "measure" as pool_topology_measure(). -EINVAL when it cannot be read.
+ */
 int pool_topology_read(const char* root, pool_topology** out);
 void pool_topology_free(pool_topology* topology);
 
@@ -60,6 +66,23 @@ enum pool_tier_source pool_topology_source(const pool_topology* topology);
 const char* pool_topology_reason(const pool_topology* topology);
 
 size_t pool_topology_tier_count(const pool_topology* topology);
+/*
+ * Two tiers by your word, for machines whose kernel has all nodes in one or has them wrong. Nodes
+ * in neither list are no part of the topology from then on: they are neither sampled nor moved to.
+ * -EINVAL for an empty list or a node in both, -ENOENT when no node of a list has memory (some may
+ * have none: the reason names them). On failure the topology is as before. Since 0.2.
+ */
+int pool_topology_declare(pool_topology* topology, const int* near_nodes, size_t near_count,
+                          const int* far_nodes, size_t far_count);
+
+/*
+ * Tiers by dependent loads from 256 KiB of each node, each from the CPUs that are nearest to it: a
+ * node that takes 1.3 times as long as the fastest of a tier begins another one. Takes some
+ * milliseconds a node, on a thread of its own. The reason gives the numbers; one tier is an answer,
+ * too. -ENOMEM when a node has no room for that, -ENOTSUP off x86-64. Since 0.2.
+ */
+int pool_topology_measure(pool_topology* topology);
+
 /* "memory_tier4", "near", "far": a name for people. NULL when there is no such tier. */
 const char* pool_topology_tier_name(const pool_topology* topology, size_t tier);
 
@@ -77,6 +100,12 @@ enum pool_node_value {
     POOL_NODE_WATERMARK_BYTES = 3,   /* what the kernel keeps free (sum of the zones' high marks) */
     POOL_NODE_CPUS = 4,              /* number of CPUs; 0 = memory only */
     POOL_NODE_DISTANCE = 5,          /* from the nearest node with CPUs; 10 = local */
+    /* Since 0.2. What the firmware says (HMAT or CDAT) of access by the best initiator: */
+    POOL_NODE_READ_LATENCY_NS = 6,
+    POOL_NODE_WRITE_LATENCY_NS = 7,
+    POOL_NODE_READ_MB_PER_S = 8,
+    POOL_NODE_WRITE_MB_PER_S = 9,
+    POOL_NODE_LOAD_NS = 10, /* a load as measured by pool_topology_measure() */
 };
 /* 0 for a node or a value that is not known. */
 uint64_t pool_topology_node_value(const pool_topology* topology, int node,
@@ -104,6 +133,37 @@ int pool_arena_create(const pool_topology* topology, size_t tier, size_t size_by
 void pool_arena_destroy(pool_arena* arena);
 void* pool_arena_base(const pool_arena* arena);
 size_t pool_arena_size_bytes(const pool_arena* arena);
+
+/*
+ * One that can grow up to most_bytes. The addresses are reserved at once, memory is taken when it
+ * is touched. Since 0.2.
+ */
+int pool_arena_create_growing(const pool_topology* topology, size_t tier, size_t size_bytes,
+                              size_t most_bytes, unsigned flags, pool_arena** out);
+
+/*
+ * One whose memory is spread over nodes in the ratio of weights (1…255), for bandwidth: nodes {0,
+ * 1} with weights {3, 1} put three quarters on node 0. The unit is the grain: 2 MiB (a huge page),
+ * with POOL_ARENA_SMALL 64 KiB, and twice that often enough that the arena has at most 4096 grains
+ * (each is a mapping of its own to the kernel). Grain by grain each node gets its due as evenly as
+ * it goes, so that the ratio holds for any longer part. It holds for this arena alone, whatever the
+ * process's memory policy or the machine's interleave weights are. A full node's grains go
+ * elsewhere unless POOL_ARENA_BIND is given. At most 16 nodes. Do not track such an arena: tiering
+ * would move its pages. most_bytes: to which it may grow; 0 or size_bytes: not at all. Since 0.2.
+ */
+int pool_arena_create_weighted(const pool_topology* topology, const int* nodes,
+                               const unsigned* weights, size_t count, size_t size_bytes,
+                               size_t most_bytes, unsigned flags, pool_arena** out);
+
+/*
+ * At least `bytes` (rounded up to 2 MiB) more at the end; what is there stays where it is, and so
+ * does the base. -ENOMEM beyond most_bytes, or for POOL_ARENA_BIND without room. One thread at a
+ * time. The new part must be added to a tiering by itself. Since 0.2.
+ */
+int pool_arena_grow(pool_arena* arena, size_t bytes);
+size_t pool_arena_most_bytes(const pool_arena* arena);
+/* 0 for an arena that is not weighted. */
+size_t pool_arena_grain_bytes(const pool_arena* arena);
 
 /* ---- tiering of this program ------------------------------------------------------------------
  */

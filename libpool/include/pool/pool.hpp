@@ -4,12 +4,18 @@
 #pragma once
 
 #include <pool/pool.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <map>
 #include <memory>
+#include <memory_resource>
+#include <mutex>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +46,7 @@ template <typename T, auto Free>
 using Owner = std::unique_ptr<T, Deleter<Free>>;
 }  // namespace detail
 
-enum class TierSource { kernel = 0, cpuless = 1, single = 2 };
+enum class TierSource { kernel = 0, cpuless = 1, single = 2, declared = 3, measured = 4 };
 
 // One node at the time of the snapshot.
 struct Node {
@@ -52,6 +58,12 @@ struct Node {
     uint64_t watermark_bytes;
     uint64_t cpus;
     uint64_t distance;
+    // 0 = not known: what the firmware says, and what Topology::measure() found.
+    uint64_t read_latency_ns;
+    uint64_t write_latency_ns;
+    uint64_t read_mb_per_s;
+    uint64_t write_mb_per_s;
+    uint64_t load_ns;
 };
 
 class Topology {
@@ -77,15 +89,28 @@ class Topology {
         std::vector<Node> all;
         for (size_t i = 0; i < pool_topology_node_count(get()); ++i) {
             int id = pool_topology_node(get(), i);
-            auto value = [&](pool_node_value v) {
-                return pool_topology_node_value(get(), id, v);
-            };
+            auto value = [&](pool_node_value v) { return pool_topology_node_value(get(), id, v); };
             all.push_back({id, pool_topology_node_tier(get(), id), value(POOL_NODE_TOTAL_BYTES),
                            value(POOL_NODE_FREE_BYTES), value(POOL_NODE_RECLAIMABLE_BYTES),
                            value(POOL_NODE_WATERMARK_BYTES), value(POOL_NODE_CPUS),
-                           value(POOL_NODE_DISTANCE)});
+                           value(POOL_NODE_DISTANCE), value(POOL_NODE_READ_LATENCY_NS),
+                           value(POOL_NODE_WRITE_LATENCY_NS), value(POOL_NODE_READ_MB_PER_S),
+                           value(POOL_NODE_WRITE_MB_PER_S), value(POOL_NODE_LOAD_NS)});
         }
         return all;
+    }
+
+    // Tiers by the caller's word, or by how long loads take: as pool_topology_declare(),
+    // _measure().
+    Result<void> declare(const std::vector<int>& near_nodes, const std::vector<int>& far_nodes) {
+        int rc = pool_topology_declare(raw_.get(), near_nodes.data(), near_nodes.size(),
+                                       far_nodes.data(), far_nodes.size());
+        if (rc < 0) return last_error(rc);
+        return {};
+    }
+    Result<void> measure() {
+        if (int rc = pool_topology_measure(raw_.get()); rc < 0) return last_error(rc);
+        return {};
     }
 
     const pool_topology* get() const { return raw_.get(); }
@@ -93,6 +118,12 @@ class Topology {
   private:
     explicit Topology(pool_topology* raw) : raw_(raw) {}
     detail::Owner<pool_topology, &pool_topology_free> raw_;
+};
+
+// A node and its part of an arena, 1…255.
+struct NodeWeight {
+    int node;
+    unsigned weight;
 };
 
 class Arena {
@@ -105,8 +136,38 @@ class Arena {
         }
         return Arena(raw);
     }
+    static Result<Arena> create_growing(const Topology& topology, size_t tier, size_t size_bytes,
+                                        size_t most_bytes, unsigned flags = POOL_ARENA_PREFER) {
+        pool_arena* raw = nullptr;
+        int rc =
+            pool_arena_create_growing(topology.get(), tier, size_bytes, most_bytes, flags, &raw);
+        if (rc < 0) return last_error(rc);
+        return Arena(raw);
+    }
+    static Result<Arena> create_weighted(const Topology& topology,
+                                         const std::vector<NodeWeight>& weights, size_t size_bytes,
+                                         unsigned flags = POOL_ARENA_PREFER,
+                                         size_t most_bytes = 0) {
+        std::vector<int> nodes;
+        std::vector<unsigned> ratio;
+        for (auto [node, weight] : weights) {
+            nodes.push_back(node);
+            ratio.push_back(weight);
+        }
+        pool_arena* raw = nullptr;
+        int rc = pool_arena_create_weighted(topology.get(), nodes.data(), ratio.data(),
+                                            weights.size(), size_bytes, most_bytes, flags, &raw);
+        if (rc < 0) return last_error(rc);
+        return Arena(raw);
+    }
+    Result<void> grow(size_t bytes) {
+        if (int rc = pool_arena_grow(raw_.get(), bytes); rc < 0) return last_error(rc);
+        return {};
+    }
     void* base() const { return pool_arena_base(raw_.get()); }
     size_t size_bytes() const { return pool_arena_size_bytes(raw_.get()); }
+    size_t most_bytes() const { return pool_arena_most_bytes(raw_.get()); }
+    size_t grain_bytes() const { return pool_arena_grain_bytes(raw_.get()); }
 
   private:
     explicit Arena(pool_arena* raw) : raw_(raw) {}
@@ -131,7 +192,8 @@ class Tiering {
         if (int rc = pool_options_new(&raw_options); rc < 0) return last_error(rc);
         detail::Owner<pool_options, &pool_options_free> owned(raw_options);
         for (auto [option, value] : options.values) {
-            if (int rc = pool_options_set(raw_options, option, value); rc < 0) return last_error(rc);
+            if (int rc = pool_options_set(raw_options, option, value); rc < 0)
+                return last_error(rc);
         }
         if (!options.record_to.empty()) {
             int rc = pool_options_record_to(raw_options, options.record_to.c_str());
@@ -144,7 +206,9 @@ class Tiering {
         return Tiering(raw);
     }
 
-    Result<void> add(void* base, size_t bytes) { return done(pool_tiering_add(get(), base, bytes)); }
+    Result<void> add(void* base, size_t bytes) {
+        return done(pool_tiering_add(get(), base, bytes));
+    }
     Result<void> remove(void* base) { return done(pool_tiering_remove(get(), base)); }
     uint64_t stat(pool_stat stat) const { return pool_tiering_stat(get(), stat); }
 
@@ -171,6 +235,158 @@ class Tiering {
     }
     pool_tiering* get() const { return raw_.get(); }
     detail::Owner<pool_tiering, &pool_tiering_stop> raw_;
+};
+
+struct ResourceOptions {
+    unsigned flags = POOL_ARENA_PREFER;
+    size_t first_bytes = 4 << 20;
+    size_t most_bytes = 0;       // 0: as much as all nodes of the topology have
+    Tiering* tiering = nullptr;  // tracks all of it, if given; outlives the resource
+};
+
+// std::pmr memory of one tier: an arena that doubles as it fills, first fit with neighbours joined.
+// It is made to stand below a std::pmr::monotonic_buffer_resource or one of the pool resources,
+// which ask it for few and large pieces; its own books are on the ordinary heap, so that free
+// memory in a slow tier is not touched.
+//
+// Threads: allocate and deallocate may be called by any at once. What stands above has rules of its
+// own: monotonic_buffer_resource and unsynchronized_pool_resource serve one thread at a time,
+// synchronized_pool_resource any.
+//
+// Whole huge pages of a piece of 2 MiB or more go back to the kernel when it is deallocated; the
+// addresses do not, until the resource ends.
+class TierResource final : public std::pmr::memory_resource {
+  public:
+    static Result<std::unique_ptr<TierResource>> create(const Topology& topology, size_t tier,
+                                                        const ResourceOptions& options = {}) {
+        size_t most = options.most_bytes;
+        if (most == 0) {
+            for (const Node& node : topology.nodes()) most += node.total_bytes;
+        }
+        auto arena = Arena::create_growing(topology, tier, std::min(options.first_bytes, most),
+                                           most, options.flags);
+        if (!arena) return std::unexpected(arena.error());
+        return std::unique_ptr<TierResource>(new TierResource(std::move(*arena), options.tiering));
+    }
+    TierResource(const TierResource&) = delete;
+    ~TierResource() override {
+        for (void* range : tracked_) (void)tiering_->remove(range);
+    }
+
+    size_t size_bytes() const {
+        std::lock_guard guard(lock_);
+        return arena_.size_bytes();
+    }
+    size_t used_bytes() const {
+        std::lock_guard guard(lock_);
+        return used_bytes_;
+    }
+    // Why a part of it is not tracked, "" when all of it is or no tiering was given.
+    std::string trouble() const {
+        std::lock_guard guard(lock_);
+        return trouble_;
+    }
+
+  private:
+    using Pieces = std::map<size_t, size_t>;  // offset → bytes
+    static constexpr size_t unit = 64;
+    static constexpr size_t huge = 2 << 20;
+
+    TierResource(Arena arena, Tiering* tiering) : arena_(std::move(arena)), tiering_(tiering) {
+        free_.emplace(0, arena_.size_bytes());
+        track(0);
+    }
+
+    void* do_allocate(size_t bytes, size_t alignment) override {
+        if (alignment > huge || bytes > SIZE_MAX / 4) throw std::bad_alloc();
+        bytes = std::max((bytes + unit - 1) / unit * unit, unit);
+        std::lock_guard guard(lock_);
+        void* taken = take(bytes, alignment);
+        if (!taken && grow(bytes + alignment)) taken = take(bytes, alignment);
+        if (!taken) throw std::bad_alloc();
+        return taken;
+    }
+
+    void do_deallocate(void* pointer, size_t, size_t) override {
+        std::lock_guard guard(lock_);
+        size_t offset = size_t(static_cast<char*>(pointer) - base());
+        auto piece = taken_.extract(offset);  // moved over, since freeing must not allocate
+        size_t bytes = piece.mapped();
+        used_bytes_ -= bytes;
+        give_back(offset, bytes);
+        join(free_.insert(std::move(piece)).position);
+    }
+
+    bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override {
+        return this == &other;
+    }
+
+    char* base() const { return static_cast<char*>(arena_.base()); }
+
+    void* take(size_t bytes, size_t alignment) {
+        for (auto at = free_.begin(); at != free_.end(); ++at) {
+            auto [start, length] = *at;
+            size_t aligned = (start + alignment - 1) / alignment * alignment;  // base is, to 2 MiB
+            if (aligned - start > length || length - (aligned - start) < bytes) continue;
+            size_t end = start + length;
+            taken_.emplace(aligned, bytes);
+            if (end > aligned + bytes) free_.emplace(aligned + bytes, end - aligned - bytes);
+            if (aligned > start) {
+                at->second = aligned - start;
+            } else {
+                free_.erase(at);
+            }
+            used_bytes_ += bytes;
+            return base() + aligned;
+        }
+        return nullptr;
+    }
+
+    bool grow(size_t least_bytes) {
+        size_t before = arena_.size_bytes(), left = arena_.most_bytes() - before;
+        size_t wished = std::min(std::max(least_bytes, before), left);
+        if (wished == 0 || (!arena_.grow(wished) && !arena_.grow(least_bytes))) return false;
+        join(free_.emplace(before, arena_.size_bytes() - before).first);
+        track(before);
+        return true;
+    }
+
+    void join(Pieces::iterator at) {
+        auto next = std::next(at);
+        if (next != free_.end() && at->first + at->second == next->first) {
+            at->second += next->second;
+            free_.erase(next);
+        }
+        if (at == free_.begin()) return;
+        auto last = std::prev(at);
+        if (last->first + last->second != at->first) return;
+        last->second += at->second;
+        free_.erase(at);
+    }
+
+    void give_back(size_t offset, size_t bytes) {
+        size_t from = (offset + huge - 1) / huge * huge, to = (offset + bytes) / huge * huge;
+        if (from < to) madvise(base() + from, to - from, MADV_DONTNEED);
+    }
+
+    void track(size_t from) {
+        if (!tiering_) return;
+        void* start = base() + from;
+        if (auto added = tiering_->add(start, arena_.size_bytes() - from); added) {
+            tracked_.push_back(start);
+        } else {
+            trouble_ = added.error().message;
+        }
+    }
+
+    mutable std::mutex lock_;
+    Arena arena_;
+    Tiering* tiering_;
+    Pieces free_;
+    Pieces taken_;
+    size_t used_bytes_ = 0;
+    std::vector<void*> tracked_;
+    std::string trouble_;
 };
 
 inline Result<void> probe_sampler(pool_sampler_kind kind = POOL_SAMPLER_RWP) {
@@ -211,8 +427,11 @@ inline int call_progress(void* context, uint64_t done_pages, uint64_t total_page
 inline Result<Moved> take(int rc, pool_moved* raw) {
     if (rc < 0 && rc != -ECANCELED) return last_error(rc);
     Owner<pool_moved, &pool_moved_free> owned(raw);
-    Moved moved{pool_moved_found_pages(raw), pool_moved_done_pages(raw),
-                pool_moved_failed_pages(raw), rc < 0, {}};
+    Moved moved{pool_moved_found_pages(raw),
+                pool_moved_done_pages(raw),
+                pool_moved_failed_pages(raw),
+                rc < 0,
+                {}};
     Failure one{};
     while (pool_moved_failure(raw, moved.failures.size(), &one.reason, &one.pages) == 0) {
         moved.failures.push_back(one);
@@ -233,9 +452,9 @@ inline Result<Moved> evacuate_physical(pid_t pid, uint64_t start_bytes, uint64_t
                                        const std::vector<int>& to_nodes,
                                        const Progress& progress = {}) {
     pool_moved* raw = nullptr;
-    int rc = pool_evacuate_physical(pid, start_bytes, length_bytes, to_nodes.data(),
-                                    to_nodes.size(), &detail::call_progress,
-                                    const_cast<Progress*>(&progress), &raw);
+    int rc =
+        pool_evacuate_physical(pid, start_bytes, length_bytes, to_nodes.data(), to_nodes.size(),
+                               &detail::call_progress, const_cast<Progress*>(&progress), &raw);
     return detail::take(rc, raw);
 }
 

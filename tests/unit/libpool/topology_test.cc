@@ -143,6 +143,26 @@ TEST(Topology, ReadsFreeReclaimableAndWatermark) {
     EXPECT_EQ(read_node_room(tree.root(), 1).value(), 260000u * 1024 - 5 * 4096);
 }
 
+TEST(Topology, ReadsWhatTheFirmwareSaysOfSpeed) {
+    Tree tree;
+    dram_and_cxl(tree);
+    std::string folder = "sys/devices/system/node/node1/access0/initiators/";
+    tree.write(folder + "read_latency", "250\n");
+    tree.write(folder + "write_latency", "260\n");
+    tree.write(folder + "read_bandwidth", "30000\n");
+    tree.write(folder + "write_bandwidth", "15000\n");
+    tree.write("sys/devices/system/node/node0/access1/initiators/read_latency", "90\n");
+    auto topology = read_topology(tree.root());
+    ASSERT_TRUE(topology);
+    EXPECT_EQ(topology->find(1)->read_latency_ns, 250u);
+    EXPECT_EQ(topology->find(1)->write_latency_ns, 260u);
+    EXPECT_EQ(topology->find(1)->read_mb_per_s, 30000u);
+    EXPECT_EQ(topology->find(1)->write_mb_per_s, 15000u);
+    EXPECT_EQ(topology->find(0)->read_latency_ns, 90u);
+    EXPECT_EQ(topology->find(0)->write_mb_per_s, 0u);
+    EXPECT_EQ(topology->find(1)->cpu_node, 0);
+}
+
 TEST(Topology, RoomBelowTheWatermarkIsNoneAndAMissingNodeIsAnError) {
     Tree tree;
     tree.online("0");
