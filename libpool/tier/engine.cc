@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+
+#include "uapi.h"
+
+namespace libpool::tier {
+
+namespace {
+
+constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
+constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
+constexpr double idle_wait_s = 0.1;        // nothing is tracked
+constexpr uint64_t trial_pages = 64;       // the first move: to learn what moving costs here
+constexpr double batch_limit_ns = 1e9;     // of one call: stop() waits for it
+constexpr uint64_t measured_pages_min = 16;
+constexpr double history_s = 10;
+constexpr uint64_t block_span_bytes = block_pages * page_bytes;
+
+bool contains(const std::vector<int>& nodes, int node) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+// Full batches, but where a page takes milliseconds: there the overhead of a call is nothing.
+uint64_t batch_pages(double move_ns) {
+    return static_cast<uint64_t>(
+        std::clamp(batch_limit_ns / move_ns, double(trial_pages), double(move_batch)));
+}
+
+unsigned long long hex(uint64_t address) { return address; }
+
+}  // namespace
+
+Engine::Engine(Sampler& sampler, TierPolicy& policy, Mover& mover, Kernel& kernel, Clock& clock,
+               EngineConfig config)
+    : sampler_(sampler),
+      policy_(policy),
+      mover_(mover),
+      kernel_(kernel),
+      clock_(clock),
+      config_(std::move(config)),
+      info_(sampler.info()) {}
+
+PageId Engine::allocate(uint32_t blocks) const {
+    PageId at = 0;
+    for (const auto& tracked : tracked_) {
+        if (tracked->ids.first - at >= blocks * block_pages) return at;
+        at = tracked->ids.end();
+    }
+    return at;
+}
+
+Result<void> Engine::add(const AddressRun& range) {
+    std::lock_guard guard(lock_);
+    if (range.pages == 0 || range.start % page_bytes != 0) {
+        return fail(EINVAL, "0x%llx with %llu pages is no range of whole pages", hex(range.start),
+                    hex(range.pages));
+    }
+    if (tracked_.size() == range_limit) {
+        return fail(ENOSPC, "%zu ranges are tracked already: that is the limit", range_limit);
+    }
+    for (const auto& other : tracked_) {
+        if (range.start < other->range.end() && other->range.start < range.end()) {
+            return fail(EEXIST, "0x%llx overlaps a range that is tracked already",
+                        hex(range.start));
+        }
+    }
+    const uint64_t aligned = range.start / block_span_bytes * block_span_bytes;
+    const uint64_t blocks = (range.end() - aligned + block_span_bytes - 1) / block_span_bytes;
+    PageId first = allocate(uint32_t(std::min<uint64_t>(blocks, UINT32_MAX)));
+    if (first + blocks * block_pages > UINT32_MAX) {
+        return fail(ENOSPC, "%llu more pages are too many to track: the limit is 16 TiB in all",
+                    hex(range.pages));
+    }
+    if (auto added = sampler_.add(range); !added) return added;
+
+    auto tracked = std::make_unique<Tracked>();
+    tracked->range = range;
+    tracked->ids = {first, uint32_t(blocks * block_pages)};
+    tracked->first = first + PageId((range.start - aligned) / page_bytes);
+    tracked->placed.resize(range.pages);
+    policy_.track(tracked->ids);
+    if (huge_.size() < tracked->ids.end() / block_pages) {
+        huge_.resize(tracked->ids.end() / block_pages);
+    }
+    std::vector<PageId> all(range.pages);
+    for (size_t i = 0; i < all.size(); ++i) all[i] = tracked->first + PageId(i);
+    auto place_in_order = std::find_if(tracked_.begin(), tracked_.end(),
+                                       [&](const auto& other) { return other->ids.first > first; });
+    tracked_.insert(place_in_order, std::move(tracked));
+    ++generation_;
+    ask(all);
+    return {};
+}
+
+Result<void> Engine::remove(uint64_t start) {
+    std::lock_guard guard(lock_);
+    for (size_t i = 0; i < tracked_.size(); ++i) {
+        if (tracked_[i]->range.start != start) continue;
+        sampler_.remove(tracked_[i]->range);
+        policy_.forget(tracked_[i]->ids);
+        tracked_.erase(tracked_.begin() + static_cast<ptrdiff_t>(i));
+        ++generation_;
+        return {};
+    }
+    return fail(ENOENT, "no tracked range starts at 0x%llx", hex(start));
+}
+
+const Engine::Tracked* Engine::find(PageId page) const {
+    for (const auto& tracked : tracked_) {
+        if (page >= tracked->first && page - tracked->first < tracked->range.pages) {
+            return tracked.get();
+        }
+    }
+    return nullptr;
+}
+
+const Engine::Tracked* Engine::find_address(uint64_t address) const {
+    for (const auto& tracked : tracked_) {
+        if (address >= tracked->range.start && address < tracked->range.end()) return tracked.get();
+    }
+    return nullptr;
+}
+
+uint64_t Engine::address_of(PageId page) const {
+    const Tracked* owner = find(page);
+    return owner ? owner->range.start + uint64_t(page - owner->first) * page_bytes : 0;
+}
+
+void Engine::run() {
+    try {
+        {
+            std::lock_guard guard(lock_);
+            first_program_cpu_s_ = clock_.program_cpu_s();
+            first_thread_cpu_s_ = clock_.thread_cpu_s();
+        }
+        while (cycle()) {
+        }
+    } catch (const std::exception&) {
+        ran_out_ = true;  // no sentence is made here: that takes memory
+    }
+}
+
+// What sampling and deciding have cost so far. With the lock held.
+void Engine::settle_overhead(double now_s) {
+    totals_.thread_cpu_s = clock_.thread_cpu_s() - first_thread_cpu_s_ - cpu_in_moves_s_;
+    totals_.fault_cpu_s = double(totals_.touched_pages) * info_.costs.fault_ns * 1e-9;
+    totals_.program_cpu_s = std::max(0.0, clock_.program_cpu_s() - first_program_cpu_s_);
+    if (config_.pid == 0) {  // our thread is one of the process, and no part of the program
+        totals_.program_cpu_s =
+            std::max(0.0, totals_.program_cpu_s - totals_.thread_cpu_s - cpu_in_moves_s_);
+    }
+    history_.push_back({now_s, totals_.thread_cpu_s + totals_.fault_cpu_s, totals_.program_cpu_s});
+    while (history_.size() > 1 && history_.front().now_s < now_s - history_s) history_.pop_front();
+    const Sample &from = history_.front(), &to = history_.back();
+    double program_s = to.program_s - from.program_s;
+    totals_.overhead_share = program_s > 0 ? (to.overhead_s - from.overhead_s) / program_s : 0;
+}
+
+Situation Engine::situation() {
+    Situation now;
+    now.now_s = clock_.now_s();
+    settle_overhead(now.now_s);
+    const uint64_t limit = config_.near_limit_bytes / page_bytes;
+    const uint64_t near_now = policy_.status().near_pages;
+    const uint64_t room = room_pages(config_.near_nodes);
+    now.near_pages = std::min(limit, near_now + room);
+    now.near_room_pages = std::min(room, limit > near_now ? limit - near_now : 0);
+    now.far_room_pages = room_pages(config_.far_nodes);
+    now.loss_ns = config_.loss_ns;
+    now.move_ns = move_ns_;
+    now.costs = info_.costs;
+    now.overhead_cpu_s = totals_.thread_cpu_s + totals_.fault_cpu_s;
+    now.program_cpu_s = totals_.program_cpu_s;
+    if (config_.move_limit_bytes_per_s > 0) {
+        now.move_pages = uint64_t(std::max(move_credit_bytes_, 0.0)) / page_bytes;
+    }
+    return now;
+}
+
+bool Engine::cycle() {
+    Aim aim;
+    {
+        std::lock_guard guard(lock_);
+        if (!tracked_.empty()) aim = policy_.aim(situation());
+    }
+    if (!clock_.wait(aim.runs.empty() ? std::max(idle_wait_s, aim.pause_s) : aim.pause_s)) {
+        return false;
+    }
+    if (aim.runs.empty()) return true;
+
+    double start_s = 0;
+    uint64_t generation = 0;
+    {
+        std::lock_guard guard(lock_);
+        if (!arm(aim, start_s)) return true;
+        generation = generation_;
+    }
+    Look last;
+    std::vector<double> rungs_s;
+    for (size_t rung = 0; rung < aim.rungs_s.size(); ++rung) {
+        double left_s = start_s + aim.rungs_s[rung] - clock_.now_s();
+        bool go_on = left_s <= 0 || clock_.wait(left_s);
+        std::lock_guard guard(lock_);
+        if (!go_on) {
+            sampler_.disarm();
+            return false;
+        }
+        auto looked = sampler_.look(Sight(rung));
+        if (!looked) {
+            trouble(looked.error().sentence);
+            sampler_.disarm();
+            return clock_.wait(idle_wait_s);
+        }
+        rungs_s.push_back(looked->at_s);
+        last = std::move(*looked);
+    }
+    std::lock_guard guard(lock_);
+    sampler_.disarm();
+    // Ranges that came or went meanwhile may have taken over page numbers: such a cycle says
+    // nothing.
+    if (generation == generation_) finish(aim, last, std::move(rungs_s), start_s);
+    return true;
+}
+
+// Clips the policy's blocks to what is tracked, and arms that.
+bool Engine::arm(const Aim& aim, double& start_s) {
+    armed_.clear();
+    size_t at = 0;
+    for (const Run& run : aim.runs) {
+        while (at < tracked_.size() && tracked_[at]->ids.end() <= run.first) ++at;
+        for (size_t i = at; i < tracked_.size() && tracked_[i]->ids.first < run.end(); ++i) {
+            const Tracked& owner = *tracked_[i];
+            PageId first = std::max(run.first, owner.first);
+            PageId end = std::min(run.end(), PageId(owner.first + owner.range.pages));
+            if (first >= end) continue;
+            uint64_t start = owner.range.start + uint64_t(first - owner.first) * page_bytes;
+            armed_.push_back({{first, end - first}, {start, end - first}});
+        }
+    }
+    std::vector<AddressRun> memory;
+    for (const Armed& armed : armed_) {
+        memory.push_back(armed.memory);
+        totals_.armed_pages += armed.run.pages;
+    }
+    start_s = clock_.now_s();
+    if (auto done = sampler_.arm(memory); !done) {
+        trouble(done.error().sentence);
+        return false;
+    }
+    return true;
+}
+
+void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s) {
+    Reading reading;
+    reading.start_s = start_s;
+    reading.rungs_s = std::move(rungs_s);
+    for (size_t i = 1; i < reading.rungs_s.size(); ++i) {  // rising, whatever the clock says
+        reading.rungs_s[i] = std::max(reading.rungs_s[i], reading.rungs_s[i - 1] + 1e-6);
+    }
+    for (const Armed& armed : armed_) reading.runs.push_back(armed.run);
+    reading.sights = look.sights;
+    reading.counts = look.counts;
+    size_t pages = 0;
+    for (const Run& run : reading.runs) pages += run.pages;
+    if (reading.sights.size() != pages || aim.rungs_s.size() != reading.rungs_s.size()) {
+        return trouble("the sampler gave another number of pages than it was asked for");
+    }
+    for (const Run& run : reading.runs) {
+        for (PageId block = run.first / block_pages; block * block_pages < run.end(); ++block) {
+            huge_[block] = false;
+        }
+    }
+    for (uint64_t address : look.huge) {
+        const Tracked* owner = find_address(address);
+        if (!owner) continue;
+        PageId page = owner->first + PageId((address - owner->range.start) / page_bytes);
+        if (page % block_pages != 0) continue;
+        huge_[page / block_pages] = true;
+    }
+    for (size_t block = 0; block < huge_.size(); ++block) {
+        if (huge_[block]) reading.huge.push_back(PageId(block * block_pages));
+    }
+    for (size_t i = 0, at = 0; i < reading.runs.size(); ++i) {
+        const Run& run = reading.runs[i];
+        for (PageId page = run.first; page < run.end(); ++page, ++at) {
+            bool touched = reading.sights[at] < rung_limit;
+            bool counted = !huge_[page / block_pages] || page % block_pages == 0;
+            totals_.touched_pages += touched && counted;
+        }
+    }
+    ++totals_.cycles;
+    place_newborn(reading);
+    Situation now = situation();
+    policy_.observe(reading, now);
+    if (now.now_s - last_decide_s_ >= config_.decide_s) decide(now.now_s);
+}
+
+void Engine::place_newborn(const Reading& reading) {
+    std::vector<PageId> newborn, gone;
+    size_t at = 0;
+    for (const Run& run : reading.runs) {
+        auto* owner = const_cast<Tracked*>(find(run.first));
+        for (PageId page = run.first; page < run.end(); ++page, ++at) {
+            bool present = reading.sights[at] != page_absent;
+            bool placed = owner->placed[page - owner->first];
+            if (present && !placed) newborn.push_back(page);
+            if (!present && placed) gone.push_back(page);
+        }
+    }
+    ask(newborn);
+    ask(gone);
+}
+
+// Others move pages too (the kernel, a daemon): each decision asks about some, in turn.
+void Engine::refresh_places() {
+    uint64_t all = 0;
+    for (const auto& tracked : tracked_) all += tracked->range.pages;
+    if (all == 0) return;
+    std::vector<PageId> pages;
+    uint64_t at = refresh_at_ % all, skipped = 0;
+    for (const auto& tracked : tracked_) {
+        for (uint64_t i = at > skipped ? at - skipped : 0;
+             i < tracked->range.pages && pages.size() < refresh_pages; ++i) {
+            pages.push_back(tracked->first + PageId(i));
+        }
+        skipped += tracked->range.pages;
+    }
+    refresh_at_ = (at + pages.size()) % all;
+    ask(pages);
+}
+
+void Engine::ask(std::span<const PageId> pages) {
+    if (pages.empty()) return;
+    std::vector<uint64_t> addresses;
+    addresses.reserve(pages.size());
+    for (PageId page : pages) addresses.push_back(address_of(page));
+    std::vector<int> nodes = where(kernel_, config_.pid, addresses);
+    std::vector<PageId> at[3];
+    for (size_t i = 0; i < pages.size(); ++i) {
+        Place place = nodes[i] < 0 ? Place::nowhere : place_of(nodes[i]);
+        at[size_t(place)].push_back(pages[i]);
+        auto* owner = const_cast<Tracked*>(find(pages[i]));
+        owner->placed[pages[i] - owner->first] = place != Place::nowhere;
+    }
+    for (size_t place = 0; place < 3; ++place) policy_.place(at[place], Place(place));
+}
+
+void Engine::decide(double now_s) {
+    if (config_.move_limit_bytes_per_s > 0 && last_decide_s_ >= 0) {
+        auto limit = double(config_.move_limit_bytes_per_s);
+        move_credit_bytes_ = std::min(move_credit_bytes_ + (now_s - last_decide_s_) * limit, limit);
+    }
+    last_decide_s_ = now_s;
+    refresh_places();
+    Plan plan = policy_.decide(situation());
+    ++totals_.decisions;
+    totals_.wanted_pages += plan.demote.size() + plan.promote.size();
+    double cpu_before_s = clock_.thread_cpu_s();
+    carry_out(plan);
+    cpu_in_moves_s_ += clock_.thread_cpu_s() - cpu_before_s;
+}
+
+// Room first, then move, in batches, with the room asked anew before each.
+void Engine::carry_out(const Plan& plan) {
+    const double start_s = clock_.now_s();
+    const uint64_t limit = config_.near_limit_bytes / page_bytes;
+    std::span<const PageId> demote = plan.demote, promote = plan.promote;
+    const bool known = move_cost_known_;
+    uint64_t near_pages = policy_.status().near_pages;
+    while (!demote.empty() || !promote.empty()) {
+        if (clock_.now_s() - start_s > carry_out_limit_s) break;
+        if (config_.move_limit_bytes_per_s > 0 && move_credit_bytes_ < page_bytes) break;
+        uint64_t room =
+            near_pages < limit ? std::min(limit - near_pages, room_pages(config_.near_nodes)) : 0;
+        // Before the first move the plan rests on a guess of its cost: try a few, then decide anew.
+        uint64_t batch = move_cost_known_ ? batch_pages(move_ns_) : trial_pages;
+        uint64_t wanted = std::min<uint64_t>(promote.size(), batch);
+        if (!demote.empty() && (room < wanted || wanted == 0)) {
+            uint64_t count = std::min<uint64_t>(demote.size(), batch);
+            near_pages -=
+                std::min(near_pages, move_some(demote.first(count), config_.far_nodes, Place::far));
+            demote = demote.subspan(count);
+        } else {
+            if (wanted == 0 || room == 0) break;
+            uint64_t count = std::min(wanted, room);
+            near_pages += move_some(promote.first(count), config_.near_nodes, Place::near);
+            promote = promote.subspan(count);
+        }
+        if (!known) break;
+    }
+    totals_.no_room_pages += demote.size() + promote.size();
+}
+
+// Moves pages to the target with the most room; returns how many are there now.
+uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>& targets,
+                           Place where) {
+    int target = targets.front();
+    uint64_t best = 0;
+    for (int node : targets) {
+        uint64_t room = room_pages({node});
+        if (room > best) {
+            best = room;
+            target = node;
+        }
+    }
+    std::vector<uint64_t> small, huge;
+    std::vector<PageId> small_ids, huge_ids;
+    for (size_t i = 0; i < pages.size(); ++i) {
+        bool whole = huge_[pages[i] / block_pages] && pages[i] % block_pages == 0 &&
+                     i + block_pages <= pages.size() &&
+                     pages[i + block_pages - 1] == pages[i] + block_pages - 1;
+        if (!whole) {
+            small.push_back(address_of(pages[i]));
+            small_ids.push_back(pages[i]);
+            continue;
+        }
+        huge.push_back(address_of(pages[i]));
+        for (PageId page = pages[i]; page < pages[i] + block_pages; ++page)
+            huge_ids.push_back(page);
+        i += block_pages - 1;
+    }
+    double start_s = clock_.now_s();
+    MoveReport report;
+    if (!small.empty()) report.add(mover_.move(config_.pid, small, target));
+    if (!huge.empty()) report.add(mover_.move_huge(config_.pid, huge, target));
+    double spent_ns = (clock_.now_s() - start_s) * 1e9;
+    small_ids.insert(small_ids.end(), huge_ids.begin(), huge_ids.end());
+    std::vector<PageId> at[3];
+    for (size_t i = 0; i < small_ids.size(); ++i) {
+        Place place = report.nodes[i] < 0 ? Place::nowhere : place_of(report.nodes[i]);
+        at[size_t(place)].push_back(small_ids[i]);
+        if (place == Place::nowhere) {
+            auto* owner = const_cast<Tracked*>(find(small_ids[i]));
+            owner->placed[small_ids[i] - owner->first] = false;
+        }
+    }
+    for (size_t place = 0; place < 3; ++place) policy_.place(at[place], Place(place));
+
+    (where == Place::near ? totals_.promoted_pages : totals_.demoted_pages) += report.moved;
+    totals_.failed_pages += report.failed;
+    totals_.move_s += spent_ns * 1e-9;
+    for (auto [reason, failed] : report.reasons) totals_.reasons[reason] += failed;
+    if (report.moved >= measured_pages_min) {
+        double measured_ns = spent_ns / double(report.moved);
+        move_ns_ = move_cost_known_ ? 0.7 * move_ns_ + 0.3 * measured_ns : measured_ns;
+        move_cost_known_ = true;
+    }
+    move_credit_bytes_ -= double(report.moved) * page_bytes;
+    return report.moved + report.already;
+}
+
+Place Engine::place_of(int node) const {
+    if (contains(config_.near_nodes, node)) return Place::near;
+    return contains(config_.far_nodes, node) ? Place::far : Place::nowhere;
+}
+
+uint64_t Engine::room_pages(const std::vector<int>& nodes) {
+    uint64_t pages = 0;
+    for (int node : nodes) {
+        auto room = kernel_.room_bytes(node);
+        if (room) {
+            pages += *room / page_bytes;
+        } else {
+            trouble(room.error().sentence);  // the node is gone: no room there
+        }
+    }
+    return pages;
+}
+
+Result<void> Engine::hint(const AddressRun& range, Hint hint) {
+    std::lock_guard guard(lock_);
+    bool found = false;
+    for (const auto& tracked : tracked_) {
+        uint64_t start = std::max(range.start, tracked->range.start);
+        uint64_t end = std::min(range.end(), tracked->range.end());
+        if (start >= end) continue;
+        found = true;
+        policy_.hint({tracked->first + PageId((start - tracked->range.start) / page_bytes),
+                      uint32_t((end - start) / page_bytes)},
+                     hint);
+    }
+    if (!found) {
+        return fail(ENOENT, "nothing of the %llu pages at 0x%llx is tracked", hex(range.pages),
+                    hex(range.start));
+    }
+    return {};
+}
+
+void Engine::set_near_limit(uint64_t bytes) {
+    std::lock_guard guard(lock_);
+    config_.near_limit_bytes = bytes;
+}
+
+void Engine::set_move_limit(uint64_t bytes_per_s) {
+    std::lock_guard guard(lock_);
+    config_.move_limit_bytes_per_s = bytes_per_s;
+    move_credit_bytes_ = 0;
+}
+
+void Engine::set_cpu_share(double share) {
+    std::lock_guard guard(lock_);
+    policy_.set_cpu_share(share);
+}
+
+void Engine::set_loss_ns(double loss_ns) {
+    std::lock_guard guard(lock_);
+    config_.loss_ns = loss_ns;
+}
+
+EngineStatus Engine::status() const {
+    std::lock_guard guard(lock_);
+    EngineStatus status = totals_;
+    status.policy = policy_.status();
+    status.sampler = info_;
+    status.ranges = tracked_.size();
+    for (const auto& tracked : tracked_) {
+        status.tracked_bytes += tracked->range.pages * page_bytes;
+        status.policy.memory_bytes += double(tracked->range.pages) / 8;
+    }
+    status.near_bytes = status.policy.near_pages * page_bytes;
+    status.far_bytes = status.policy.far_pages * page_bytes;
+    status.near_limit_bytes = config_.near_limit_bytes;
+    status.move_limit_bytes_per_s = config_.move_limit_bytes_per_s;
+    status.loss_ns = config_.loss_ns;
+    status.move_ns = move_ns_;
+    status.trouble = trouble_;
+    if (ran_out_) {
+        status.trouble = "it has ended for lack of memory, the pages stay where they are";
+    }
+    return status;
+}
+
+Result<Explanation> Engine::explain(uint64_t address) const {
+    std::lock_guard guard(lock_);
+    const Tracked* owner = find_address(address);
+    if (!owner) return fail(ENOENT, "0x%llx is in no tracked range", hex(address));
+    return policy_.explain(owner->first + PageId((address - owner->range.start) / page_bytes));
+}
+
+std::vector<Engine::Rates> Engine::rates() const {
+    std::lock_guard guard(lock_);
+    std::vector<Rates> all;
+    for (const auto& tracked : tracked_) {
+        all.push_back({tracked->range.start,
+                       policy_.rates({tracked->first, uint32_t(tracked->range.pages)})});
+    }
+    return all;
+}
+
+std::vector<TierPolicy::Step> Engine::benefit() const {
+    std::lock_guard guard(lock_);
+    return policy_.benefit();
+}
+
+}  // namespace libpool::tier
