@@ -5,8 +5,10 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <string>
 
 #include "error.h"
+#include "tier/damon.h"
 #include "tier/descriptor.h"
 #include "tier/sampler.h"
 
@@ -22,5 +24,13 @@ Result<std::unique_ptr<Sampler>> make_rwp_sampler(pid_t pid, Descriptor uffd);
 // first write in a cycle.
 Result<std::unique_ptr<Sampler>> make_wp_sampler();
 Result<std::unique_ptr<Sampler>> make_wp_sampler(pid_t pid, Descriptor uffd);
+
+// Exact counts of a workload (truth.h), from a file or a PCI device's memory; pid 0: this process.
+Result<std::unique_ptr<Sampler>> make_truth_sampler(const std::string& path, pid_t pid);
+
+// DAMON's access bits by region, of any process, for root: the kernel's own monitor, of which there
+// is one at a time here. DAMON_STAT is switched off meanwhile. Regions have rates, not pages: of
+// each page the time of its first touch is drawn from its region's rate.
+Result<std::unique_ptr<Sampler>> make_damon_sampler(pid_t pid, const DamonIntervals& intervals);
 
 }  // namespace libpool::tier

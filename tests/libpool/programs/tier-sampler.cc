@@ -4,17 +4,22 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
+#include <functional>
 #include <map>
 #include <random>
 
 #include "checks.h"
 #include "error.h"
+#include "tier/sampler_choice.h"
 #include "tier/samplers.h"
+#include "tier/truth.h"
 #include "tier/uffd.h"
 
 namespace {
@@ -347,6 +352,126 @@ void another_process_can_be_sampled() {
     sampler->remove(all);
 }
 
+// A file stands for the emulator's counters.
+void counters_are_taken_as_they_are() {
+    char* at = small_pages(64);
+    const char* path = "/tmp/truth";
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    constexpr size_t bytes = truth_counts_offset + 64 * sizeof(uint32_t);
+    must(ftruncate(file, bytes) == 0, "a file can be made");
+    auto base =
+        static_cast<char*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0));
+    close(file);
+    must(!make_truth_sampler(path, 0), "a file without the magic is refused");
+    must(!make_truth_sampler("/nowhere", 0), "and one that is not there");
+    auto header = reinterpret_cast<TruthHeader*>(base);
+    std::memcpy(header->magic, truth_magic, 8);
+    header->pages = ~uint64_t(0);  // more than the file has room for
+    auto counts = reinterpret_cast<uint32_t*>(base + truth_counts_offset);
+    counts[9] = 0xfffffffe;
+
+    auto sampler = value(make_truth_sampler(path, 0), "truth");
+    AddressRun all = run_of(at, 72);
+    value(sampler->add(all), "memory can be added");
+    value(sampler->arm({&all, 1}), "it can be armed");
+    expect_sights(value(sampler->look(0), "look").sights, 0, 72, page_absent, "not announced");
+    header->first_address = all.start + 2 * page;
+    value(sampler->arm({&all, 1}), "it can be armed");
+    counts[9] += 5;
+    counts[10] += 3;
+    Look look = value(sampler->look(0), "look");
+    expect_sights(look.sights, 0, 2, page_absent, "outside");
+    expect_sights(look.sights, 2, 11, not_touched, "not counted");
+    expect_sights(look.sights, 11, 13, 0, "counted");
+    expect_sights(look.sights, 66, 72, page_absent, "behind the end");
+    must(look.counts[11] == 5 && look.counts[12] == 3 && look.counts[13] == 0, "exact counts");
+    counts[12] += 7;
+    munmap(at + 20 * page, 2 * page);
+    look = value(sampler->look(1), "look");
+    must(look.sights[14] == 1 && look.counts[14] == 7 && look.counts[11] == 5, "of all looks");
+    expect_sights(look.sights, 20, 22, page_absent, "unmapped");
+    must(sampler->info().exact, "and it says so");
+    munmap(at, 64 * page);
+    munmap(base, bytes);
+    unlink(path);
+}
+
+void spin_until(const std::function<bool()>& done, double seconds,
+                const std::function<void()>& work) {
+    for (time_t end = time(nullptr) + time_t(seconds) + 1; !done() && time(nullptr) < end;) work();
+}
+
+void damon_tells_hot_from_idle() {
+    constexpr uint64_t pages = 8192;
+    char* at = small_pages(pages);
+    AddressRun all = run_of(at, pages);
+    auto stat = [] {
+        char state = '?';
+        int file = open("/sys/module/damon_stat/parameters/enabled", O_RDONLY | O_CLOEXEC);
+        must(read(file, &state, 1) == 1, "DAMON_STAT can be asked");
+        close(file);
+        return state;
+    };
+    char before = stat();
+    {
+        auto sampler = value(make_damon_sampler(getpid(), {}), "damon");
+        must(stat() == 'N', "DAMON_STAT is off");
+        auto second = make_damon_sampler(getpid(), {});
+        must(!second && second.error().code == EBUSY, "a second one is refused");
+        value(sampler->add(all), "memory can be added");
+        double hot = 0, idle = 0;
+        auto touch = [&] {
+            // An emulator sets accessed bits only when it fills its TLB: mprotect empties it.
+            mprotect(at, pages / 4 * page, PROT_READ);
+            mprotect(at, pages / 4 * page, PROT_READ | PROT_WRITE);
+            for (uint64_t i = 0; i < pages / 4; ++i) read_page(at + i * page);
+        };
+        auto told = [&] {
+            value(sampler->arm({&all, 1}), "it can be armed");
+            usleep(20000);
+            auto sights = value(sampler->look(0), "look").sights;
+            hot = double(std::count(sights.begin(), sights.begin() + pages / 4, 0)) / (pages / 4);
+            idle =
+                double(std::count(sights.begin() + pages / 4, sights.end(), 0)) / (pages * 3 / 4);
+            return hot > 0.5 && hot > 4 * idle;
+        };
+        double next = 0;
+        spin_until([&] { return double(clock()) / CLOCKS_PER_SEC > next && (next += 0.2, told()); },
+                   15, touch);
+        must(hot > 0.5 && hot > 4 * idle, text("hot %.2f idle %.2f of the pages", hot, idle));
+    }
+    must(stat() == before, "DAMON_STAT is as it was");
+    munmap(at, pages * page);
+}
+
+void the_best_sampler_is_chosen() {
+    auto choice = value(choose_sampler("auto"), "some sampler");
+    must(choice.sampler->info().name == "rwp" && choice.refused.empty(), choice.describe());
+    must(value(choose_sampler("wp"), "wp").sampler->info().name == "wp", "one can be asked for");
+    auto none = choose_sampler("magic");
+    must(!none && none.error().sentence.find("rwp, wp, damon") != std::string::npos,
+         none ? "none" : none.error().sentence);
+    auto other = value(choose_sampler("auto", getpid(), {}), "of a process without a descriptor");
+    must(other.sampler->info().name == "damon" && other.refused.size() == 1, other.describe());
+    pid_t child = fork();
+    if (child == 0) {
+        must(setuid(65534) == 0, "another user");
+        auto closed = choose_sampler("rwp");  // its /proc is root's after such a change
+        must(!closed && closed.error().sentence.find("pagemap") != std::string::npos,
+             "not its own");
+        prctl(PR_SET_DUMPABLE, 1);
+        auto damon = choose_sampler("damon");
+        must(!damon && damon.error().sentence.find("needs root") != std::string::npos,
+             damon ? "damon without root" : damon.error().sentence);
+        must(value(choose_sampler("auto"), "rwp needs no root").sampler->info().name == "rwp",
+             "rwp");
+        _exit(0);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    must(status == 0, "an ordinary user has rwp");
+}
+
 constexpr Check checks[] = {
     {"rwp_is_exact", rwp_is_exact},
     {"wp_sees_writes", wp_sees_writes},
@@ -356,6 +481,9 @@ constexpr Check checks[] = {
     {"accesses_of_the_kernel_count", accesses_of_the_kernel_count},
     {"a_closed_descriptor_is_made_anew", a_closed_descriptor_is_made_anew},
     {"another_process_can_be_sampled", another_process_can_be_sampled},
+    {"counters_are_taken_as_they_are", counters_are_taken_as_they_are},
+    {"damon_tells_hot_from_idle", damon_tells_hot_from_idle},
+    {"the_best_sampler_is_chosen", the_best_sampler_is_chosen},
 };
 
 }  // namespace
