@@ -14,6 +14,9 @@
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
+#endif
 #ifndef UFFD_FEATURE_RWP
 #define UFFD_FEATURE_RWP (1 << 17)
 #define UFFD_FEATURE_RWP_ASYNC (1 << 18)
@@ -47,7 +50,11 @@ struct pm_scan_arg {
     __u64 return_mask;
 };
 #define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#define PAGE_IS_WRITTEN (1 << 1)
 #define PAGE_IS_PRESENT (1 << 3)
+#define PAGE_IS_SWAPPED (1 << 4)
+#define PAGE_IS_PFNZERO (1 << 5)
+#define PAGE_IS_HUGE (1 << 6)
 #endif
 #ifndef PAGE_IS_ACCESSED
 #define PAGE_IS_ACCESSED (1 << 9)

@@ -6,8 +6,8 @@
 
 #include "poold/host.h"
 #include "poold/libcxl.h"
-#include "poold/samplers.h"
 #include "poold/table.h"
+#include "tier/sampler_choice.h"
 
 namespace poold {
 
@@ -108,7 +108,7 @@ Finding check_tiers(const Tree& tree) {
 
 Finding check_samplers(const Tree& tree) {
     Finding finding{"samplers", Verdict::remark, "", ""};
-    for (const SamplerState& sampler : probe_samplers(tree)) {
+    for (const auto& sampler : libpool::tier::probe_samplers(tree.root())) {
         std::string why = sampler.why.empty() ? "" : " (" + sampler.why + ")";
         finding.value += (finding.value.empty() ? "" : "; ") + sampler.name +
                          (sampler.usable ? " yes" : " no") + why;
