@@ -19,7 +19,7 @@ POOL_MULTIPLE = 256 * MIB  # QEMU's granularity of a CXL capacity
 MAX_PORTS = 16  # root ports of one host, each behind a bridge with bus numbers of its own
 MAX_HOSTS = 16
 MIN_MEMORY = 256 * MIB
-MIN_NODE = 64 * MIB  # of two memory nodes
+MIN_NODE = 48 * MIB  # of two memory nodes
 
 
 @dataclass(frozen=True)

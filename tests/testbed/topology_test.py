@@ -84,7 +84,7 @@ class Mistakes(unittest.TestCase):
     def test_far_memory_allows_a_small_near_node(self):
         t = topology.parse(changed(lambda v: v["hosts"][0].update(memory="96M", far_memory="512M")), "t")
         self.assertEqual((t.hosts[0].memory, t.hosts[0].far_memory), (96 << 20, 512 << 20))
-        self.refused(lambda v: v["hosts"][0].update(far_memory="1M"), "hosts[0].far_memory", "64 MiB")
+        self.refused(lambda v: v["hosts"][0].update(far_memory="1M"), "hosts[0].far_memory", "48 MiB")
         self.refused(lambda v: v["hosts"][0].update(far_memory="512M", memory="32M"), "hosts[0].memory")
 
     def test_shared_memory_and_plugins(self):

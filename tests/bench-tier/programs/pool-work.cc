@@ -47,11 +47,12 @@ const char usage[] =
     "  --own-view        ask the kernel each second where a sample of the accesses went\n"
     "  --heartbeat       flush the TLB every 5 ms by mprotect() of 64 other pages\n"
     "  --tiering         libpool's, linked in\n"
+    "  --near-limit SIZE of what it takes near (none)\n"
     "workloads: ";
 
 struct Settings {
     std::string workload, truth;
-    uint64_t bytes = 256 << 20, hot_bytes = 56 << 20, seed = 1, epoch_ms = 1000;
+    uint64_t bytes = 256 << 20, hot_bytes = 56 << 20, seed = 1, epoch_ms = 1000, near_limit = 0;
     double seconds = 45, jump_s = 0;
     unsigned near_weight = 0, far_weight = 0;
     int near_node = 0, far_node = 1;
@@ -98,7 +99,7 @@ Settings parse(int argc, char** argv) {
         {"interleave", 1, nullptr, 'i'}, {"nodes", 1, nullptr, 'n'},
         {"far", 0, nullptr, 'f'},        {"own-view", 0, nullptr, 'o'},
         {"heartbeat", 0, nullptr, 'H'},  {"tiering", 0, nullptr, 'p'},
-        {nullptr, 0, nullptr, 0},
+        {"near-limit", 1, nullptr, 'l'}, {nullptr, 0, nullptr, 0},
     };
     Settings s;
     unsigned near = 0, far = 1;
@@ -142,6 +143,9 @@ Settings parse(int argc, char** argv) {
                 break;
             case 'H':
                 s.heartbeat = true;
+                break;
+            case 'l':
+                s.near_limit = parse_size(optarg);
                 break;
             case 'p':
                 s.tiering = true;
@@ -249,12 +253,14 @@ std::string quoted(const std::string& text) {
 
 class Tiering {
   public:
-    Tiering(char* data, uint64_t bytes) {
+    Tiering(char* data, const Settings& s) {
         auto topology = pool::Topology::read();
         if (!topology) stop(1, topology.error().message);
-        auto tiering = pool::Tiering::start(*topology, {});
+        pool::Options options;
+        if (s.near_limit) options.values.emplace_back(POOL_OPTION_NEAR_LIMIT_BYTES, s.near_limit);
+        auto tiering = pool::Tiering::start(*topology, options);
         if (!tiering) stop(1, tiering.error().message);
-        auto added = tiering->add(data, bytes);
+        auto added = tiering->add(data, s.bytes);
         if (!added) stop(1, added.error().message);
         tiering_.emplace(std::move(*tiering));
     }
@@ -349,7 +355,7 @@ int main(int argc, char** argv) {
     place(data, s);
     workload->populate();
     std::optional<Tiering> tiering;
-    if (s.tiering) tiering.emplace(data, s.bytes);
+    if (s.tiering) tiering.emplace(data, s);
     std::optional<Heartbeat> heartbeat;
     if (s.heartbeat) heartbeat.emplace();
     double loop_after_s = seconds_of(CLOCK_MONOTONIC) - start;

@@ -124,7 +124,8 @@ class PageRank : public Workload {
     }
 
     void populate() override {
-        for (uint64_t e = 0; e < edges_; ++e) columns_[e] = source();
+        auto pairs = reinterpret_cast<uint64_t*>(columns_);
+        for (uint64_t e = 0; e < edges_ / 2; ++e) pairs[e] = uint64_t(source()) << 32 | source();
         for (uint64_t v = 0; v < vertices_; ++v) rows_[v] = edges_ / vertices_ * v;
         for (uint64_t v = 0; v < vertices_; ++v) shares_[v] = 1;
         for (uint64_t v = 0; v < vertices_; ++v) ranks_[v] = 1;
@@ -153,10 +154,12 @@ class PageRank : public Workload {
     // rows, shares, ranks
     static constexpr uint64_t bytes_per_vertex = 24;
 
-    // Few vertices are linked to by many; where they lie is scattered.
+    // Few vertices are linked to by many (the cube of a uniform number); where they lie is
+    // scattered.
     uint32_t source() {
-        double x = random_.unit();
-        return uint32_t(uint64_t(x * x * x * double(vertices_)) * 0x9e3779b1 % vertices_);
+        uint64_t x = random_.next();
+        uint64_t cube = (x * x >> 32) * x >> 32;
+        return uint32_t((cube * vertices_ >> 32) * 0x9e3779b1 & (vertices_ - 1));
     }
     void next_round() {
         vertex_ = 0;
