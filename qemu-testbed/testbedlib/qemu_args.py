@@ -9,6 +9,7 @@ AGENT_PORTS = 8  # so many `testbed exec` at once in one guest
 RELAY_ADDRESS = "10.0.2.100:7000"  # what a guest connects to in order to reach its fmd.sock
 GUEST_ADDRESS = "10.0.2.15/24"
 MIN_WINDOW = 4 * GIB
+HMAT = ((100, 20480), (250, 8192))  # ns and MiB/s of near and far memory, as hardware of 2026 has them
 FIRST_BUS, BUS_STEP = 12, 12  # bus numbers of the host bridges; room for what is plugged below
 
 
@@ -20,6 +21,7 @@ class Places:
     host: str = "/run/host"  # RUN/<host>: sockets and console log
     pool: str = "/run/pool"  # RUN/pool
     relay: str = "/run/boot/relay"
+    plugin: str = "/run/boot/plugin.so"
     user: str = ""  # "uid:gid" to change to before the guest runs, "" = stay
 
 
@@ -43,7 +45,8 @@ def kernel_append(host: Host) -> str:
 def argv(topology: Topology, host: Host, places: Places,
          binary: str = "/usr/bin/qemu-system-x86_64") -> list[str]:
     return [binary, *_machine(host, places), *_boot(host, places), *_control(places),
-            *_agent(places), *_network(places), *_cxl(topology, host, places)]
+            *_agent(places), *_network(places), *_cxl(topology, host, places),
+            *_shared(host, places), *_plugin(host, places)]
 
 
 def _machine(host: Host, places: Places) -> list[str]:
@@ -53,11 +56,13 @@ def _machine(host: Host, places: Places) -> list[str]:
     # hypervisor=off: with the bit set the kernel will not flush caches for a CXL region.
     # Room for DIMMs (never used) makes QEMU describe NUMA in ACPI; without, the kernel fakes one
     # node, forgets those of the CXL windows, and kmem refuses their memory with EINVAL.
-    memory = f"{host.memory // MIB}M,slots=1,maxmem={host.memory // MIB + 1024}M"
+    size = (host.memory + host.far_memory) // MIB
+    memory = f"{size}M,slots=1,maxmem={size + 1024}M"
     args = ["-name", f"{host.name},process={f'testbed-{host.name}'[:15]}",
             "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "q35,cxl=on", "-accel", "tcg,thread=multi",
-            "-cpu", "max,hypervisor=off", "-smp", smp, "-m", memory]
+            "-cpu", "max,hypervisor=off", "-smp", smp, "-m", memory,
+            *_nodes(host)]
     # The relay has to be spawned, in a session of its own: elevateprivileges=deny would kill it at
     # setsid(). Privileges are out of reach all the same: the jail has dropped every capability (but
     # those with which QEMU changes to its own user, where there is one) and set no_new_privs.
@@ -65,6 +70,23 @@ def _machine(host: Host, places: Places) -> list[str]:
                          "resourcecontrol=deny"]
     if places.user:
         args += ["-run-with", f"user={places.user}"]
+    return args
+
+
+def _nodes(host: Host) -> list[str]:
+    """Two nodes of direct RAM, at 0 and right above it. The kernel makes tiers of them only because
+    HMAT tells latencies that differ (it computes an abstract distance from both values)."""
+    if not host.far_memory:
+        return []
+    args = ["-machine", "hmat=on"]
+    for name, size in (("near", host.memory), ("far", host.far_memory)):
+        args += ["-object", f"memory-backend-ram,id={name},size={size // MIB}M"]
+    args += ["-numa", f"node,nodeid=0,memdev=near,cpus=0-{max(host.cpus, 2) - 1},initiator=0",
+             "-numa", "node,nodeid=1,memdev=far,initiator=0"]
+    for target, (latency_ns, bandwidth_mib) in enumerate(HMAT):
+        common = f"hmat-lb,initiator=0,target={target},hierarchy=memory"
+        args += ["-numa", f"{common},data-type=access-latency,latency={latency_ns}",
+                 "-numa", f"{common},data-type=access-bandwidth,bandwidth={bandwidth_mib}M"]
     return args
 
 
@@ -126,3 +148,17 @@ def _cxl(topology: Topology, host: Host, places: Places) -> list[str]:
 def _port(n: int) -> list[str]:
     return ["-device", f"pxb-cxl,bus_nr={FIRST_BUS + BUS_STEP * n},bus=pcie.0,id=cxl.{n}",
             "-device", f"cxl-rp,port=0,bus=cxl.{n},id=rp{n},chassis=0,slot={n + 2}"]
+
+
+def _shared(host: Host, places: Places) -> list[str]:
+    if not host.shared:
+        return []
+    return ["-object", f"memory-backend-file,id=shared,mem-path={places.host}/shared.mem,"
+                       f"size={host.shared // MIB}M,share=on",
+            "-device", "ivshmem-plain,memdev=shared"]
+
+
+def _plugin(host: Host, places: Places) -> list[str]:
+    if not host.plugin:
+        return []
+    return ["-plugin", ",".join(a for a in (places.plugin, host.plugin_arguments) if a)]

@@ -2,7 +2,8 @@
 """The folder of one running testbed (RUN), and what stands in it.
 
     topology.json  fmd.json  initrd  pool/<device>.pool
-    <host>/{qmp.sock, qmp-fmd.sock, agent/<n>.sock, fmd.sock, console.log, qemu.log, qemu.pid}
+    <host>/{qmp.sock, qmp-fmd.sock, agent/<n>.sock, fmd.sock, console.log, qemu.log, qemu.pid,
+            shared.mem, plugin/}
 
 RUN is 0700 of the caller. A host's folder is 0711 only so that its QEMU, which sees nothing else
 of RUN and has a user of its own, can reach its fmd.sock; the other sockets are not its user's.
@@ -18,7 +19,7 @@ from pathlib import Path
 from . import topology as topologies
 from .errors import Fault
 from .qemu_args import qom_path
-from .topology import DC_BLOCK, Topology, show_size
+from .topology import DC_BLOCK, Host, Topology, show_size
 
 SOCKET_PATH_MAX = 100  # the kernel's limit is 107; some room for who adds a suffix
 # Nobody's: between the ranges of containers and of systemd (https://systemd.io/UIDS-GIDS).
@@ -88,6 +89,21 @@ class RunDir:
             folder.mkdir(exist_ok=True)
             folder.chmod(0o711)
             (folder / "agent").mkdir(mode=0o700, exist_ok=True)
+            if host.shared:
+                self._make_shared(host)
+            if host.plugin:  # where it may write: as QEMU's own user
+                (folder / "plugin").mkdir(mode=0o700, exist_ok=True)
+                os.chown(folder / "plugin", self.uid(host.name), -1)
+
+    def _make_shared(self, host: Host) -> None:
+        """Zeros, as memory is after a power cycle."""
+        file = self.host(host.name) / "shared.mem"
+        file.unlink(missing_ok=True)
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.truncate(fd, host.shared)
+        finally:
+            os.close(fd)
 
     def make_pools(self, topology: Topology) -> None:
         """Sparse files of the exact size, only where there is none: what an earlier run left in

@@ -18,6 +18,8 @@ DC_BLOCK = 2 * MIB  # QEMU's, fixed
 POOL_MULTIPLE = 256 * MIB  # QEMU's granularity of a CXL capacity
 MAX_PORTS = 16  # root ports of one host, each behind a bridge with bus numbers of its own
 MAX_HOSTS = 16
+MIN_MEMORY = 256 * MIB
+MIN_NODE = 48 * MIB  # of two memory nodes
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Host:
     devices: tuple[Device, ...]
     empty_ports: int
     append: str
+    far_memory: int = 0  # direct RAM on a node of its own without CPUs, a slower tier by HMAT
+    shared: int = 0  # a PCI BAR over RUN/<host>/shared.mem, which this machine maps, too
+    plugin: str = ""  # a TCG plugin of this machine's
+    plugin_arguments: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,9 @@ class _Reader:
                                   f"{json.dumps(self.value[key])}")
         return v
 
+    def optional_size(self, key, low: int) -> int:
+        return 0 if self.value[key] == 0 else self.size(key, MIB, low, 1 << 40)
+
     def items(self, key, low: int, high: int) -> list:
         v = self.value[key]
         if not isinstance(v, list):
@@ -173,7 +182,8 @@ def parse(value, file: str) -> Topology:
     _unique([p.name for p in pools], top, "pools", "pools")
     readers = top.objects("hosts", 1, MAX_HOSTS,
                           {"name": _REQUIRED, "memory": "2G", "cpus": 2, "devices": [],
-                           "empty_ports": 0, "append": ""})
+                           "empty_ports": 0, "append": "", "far_memory": 0, "shared": 0,
+                           "plugin": "", "plugin_arguments": ""})
     hosts = [_host(r, pools, top.text("append")) for r in readers]
     _unique([h.name for h in hosts], top, "hosts", "hosts")
     _check_serials(hosts, top)
@@ -196,9 +206,18 @@ def _host(r: _Reader, pools: list[Pool], append: str) -> Host:
     if len(devices) + empty > MAX_PORTS:
         raise r.fault("empty_ports", f"and devices together are {len(devices) + empty} ports; a "
                                      f"host has room for {MAX_PORTS}")
-    return Host(r.name("name"), r.size("memory", MIB, 256 * MIB, 1 << 40),
+    far = r.optional_size("far_memory", MIN_NODE)
+    shared = r.optional_size("shared", MIB)
+    if shared & (shared - 1):
+        raise r.fault("shared", f"must be a power of two, as PCI BARs are, not {show_size(shared)}")
+    plugin, arguments = r.text("plugin"), r.text("plugin_arguments")
+    if arguments and not plugin:
+        raise r.fault("plugin_arguments", "are for a plugin, and there is none")
+    if "," in plugin:
+        raise r.fault("plugin", f'"{plugin}" must have no comma, which QEMU divides arguments at')
+    return Host(r.name("name"), r.size("memory", MIB, MIN_NODE if far else MIN_MEMORY, 1 << 40),
                 r.number("cpus", 1, 64), tuple(devices), empty,
-                " ".join(a for a in (append, r.text("append")) if a))
+                " ".join(a for a in (append, r.text("append")) if a), far, shared, plugin, arguments)
 
 
 def _check_serials(hosts: list[Host], top: _Reader) -> None:

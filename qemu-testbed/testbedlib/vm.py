@@ -42,7 +42,8 @@ def start(run: RunDir, topology: Topology, host: Host, root: Path, kernel: Path,
              jail.Bind(str(relay), places.relay, writable=False),
              *[jail.Bind(f"/dev/{n}", f"/dev/{n}") for n in ("null", "zero", "urandom")],
              *[jail.Bind(str(run.pool_file(d.pool)), f"{places.pool}/{d.pool}.pool")
-               for d in host.devices]]
+               for d in host.devices],
+             *_plugin_bind(host, places)]
     _remove_sockets(folder)
     with open(folder / "qemu.log", "ab") as log:
         log.write(("$ " + " ".join(argv) + "\n").encode())
@@ -65,6 +66,14 @@ def start(run: RunDir, topology: Topology, host: Host, root: Path, kernel: Path,
         raise
     finally:
         os.close(child)
+
+
+def _plugin_bind(host: Host, places: qemu_args.Places) -> list[jail.Bind]:
+    if not host.plugin:
+        return []
+    if not Path(host.plugin).is_file():
+        raise Fault(f"{host.name}: the plugin {host.plugin} is no file")
+    return [jail.Bind(os.path.abspath(host.plugin), places.plugin, writable=False)]
 
 
 def _become_qemu(run: RunDir, host: str, root: Path, binds, argv, privileged: bool, mask) -> None:

@@ -69,8 +69,8 @@ class Rules(unittest.TestCase):
     def test_pools_are_shared_and_named_for_the_fabric_manager(self):
         for args, _ in self.all():
             pools = [a for a in args if a.startswith("memory-backend-file")]
-            self.assertTrue(pools and all(a.endswith("share=on") for a in pools))
-            self.assertIn("id=cxl-mem0,", " ".join(args))
+            self.assertTrue(all(a.endswith("share=on") for a in pools))
+            self.assertEqual(bool(pools), "id=cxl-mem0," in " ".join(args))
         self.assertEqual(qemu_args.qom_path("mem0"), "/machine/peripheral/cxl-mem0")
 
     def test_windows_are_large_enough_and_in_one_option(self):
@@ -91,6 +91,25 @@ class Rules(unittest.TestCase):
         buses = [int(a.split("bus_nr=")[1].split(",")[0]) for a in args if "bus_nr=" in a]
         self.assertEqual(len(set(buses)), 16)
         self.assertLess(max(buses) + 1, 256)
+
+    def test_far_memory_is_a_node_without_cpus_and_slower(self):
+        t = topology.parse({"name": "t", "pools": [],
+                            "hosts": [{"name": "h", "memory": "160M", "far_memory": "1G"}]}, "t")
+        args = qemu_args.argv(t, t.hosts[0], qemu_args.Places())
+        self.assertTrue(args[args.index("-m") + 1].startswith("1184M,"))
+        self.assertIn("hmat=on", args)
+        nodes = [a for a in args if a.startswith("node,")]
+        self.assertEqual(["cpus=" in n for n in nodes], [True, False])
+        latencies = [int(a.rpartition("=")[2]) for a in args if "data-type=access-latency" in a]
+        self.assertGreaterEqual(latencies[1], 2 * latencies[0])
+
+    def test_a_plugin_and_shared_memory(self):
+        t = topology.parse({"name": "t", "pools": [],
+                            "hosts": [{"name": "h", "shared": "8M", "plugin": "/x/y.so",
+                                       "plugin_arguments": "far=1-2,out=/run/host/plugin"}]}, "t")
+        args = qemu_args.argv(t, t.hosts[0], qemu_args.Places(plugin="/p.so"))
+        self.assertEqual(args[args.index("-plugin") + 1], "/p.so,far=1-2,out=/run/host/plugin")
+        self.assertIn("ivshmem-plain,memdev=shared", args)
 
     def test_the_append_of_file_and_host(self):
         t = topology.parse({"name": "t", "append": "a=1", "pools": [],

@@ -32,7 +32,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(t.serial("mem0"), 1)
 
     def test_shipped_topologies_are_good_and_drawn(self):
-        self.assertEqual(topology.shipped(), ["giant", "three-hosts", "two-hosts"])
+        self.assertEqual(topology.shipped(), ["giant", "three-hosts", "tiers", "two-hosts"])
         for name in topology.shipped():
             t, _ = topology.load(name)
             self.assertEqual(t.name, name)
@@ -80,6 +80,17 @@ class Mistakes(unittest.TestCase):
         self.refused(lambda v: v["pools"][0].update(size=0), "pools[0].size")
         self.refused(lambda v: v["pools"][0].update(size="999999T"), "pools[0].size", "1 TiB")
         self.refused(lambda v: v["hosts"][0].update(memory="64M"), "hosts[0].memory", "256 MiB")
+
+    def test_far_memory_allows_a_small_near_node(self):
+        t = topology.parse(changed(lambda v: v["hosts"][0].update(memory="96M", far_memory="512M")), "t")
+        self.assertEqual((t.hosts[0].memory, t.hosts[0].far_memory), (96 << 20, 512 << 20))
+        self.refused(lambda v: v["hosts"][0].update(far_memory="1M"), "hosts[0].far_memory", "48 MiB")
+        self.refused(lambda v: v["hosts"][0].update(far_memory="512M", memory="32M"), "hosts[0].memory")
+
+    def test_shared_memory_and_plugins(self):
+        self.refused(lambda v: v["hosts"][0].update(shared="3M"), "hosts[0].shared", "power of two")
+        self.refused(lambda v: v["hosts"][0].update(plugin_arguments="a=1"), "there is none")
+        self.refused(lambda v: v["hosts"][0].update(plugin="/a,b.so"), "hosts[0].plugin", "comma")
 
     def test_wrong_kinds(self):
         self.refused(lambda v: v.update(hosts={}), "hosts must be a list, not an object")

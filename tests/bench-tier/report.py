@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables and plots of the cells that are there: report.md, and one plot a shifting workload where gnuplot is
+installed. A cell that is missing is shown as missing."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import measure
+import plan
+
+ORDER = ("first-touch", "all-far", "interleave", "kernel", "kernel-limited", "damon", "libpool", "libpool-damon",
+         "libpool-truth")
+MIB_PER_PAGE = 4096 / (1 << 20)
+
+
+def load(folder: Path, optimum_of) -> list[dict]:
+    out = []
+    for file in sorted((folder / "results").glob("*.json")):
+        result = json.loads(file.read_text())
+        optimum = optimum_of(result["axis"], result["workload"], result["seed"])
+        result["optimum"] = optimum
+        result["figures"] = measure.figures(result["rows"], result["work"], optimum)
+        out.append(result)
+    return out
+
+
+def spread(values, scale: float = 1, digits: int = 1, unit: str = "") -> str:
+    """Median (smallest to largest), or that there is none."""
+    values = [v * scale for v in values if v is not None]
+    if not values:
+        return "never"
+    median = f"{statistics.median(values):.{digits}f}{unit}"
+    low, high = min(values), max(values)
+    return median if len(values) == 1 else f"{median} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(["| " + " | ".join(head) + " |", "|---" * len(head) + "|",
+                      *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def moved_mib(result: dict) -> float:
+    return result["moves"]["pgmigrate_success"] * MIB_PER_PAGE
+
+
+def kernel_cpu_share(result: dict) -> float:
+    return sum(result["kernel_cpu_s"].values()) / result["figures"]["seconds"]
+
+
+def rows_of(results: list[dict]) -> list[list[str]]:
+    """One row a contender: everything about it on one workload and axis."""
+    first = [r["figures"]["accesses_per_s"] for r in results if r["contender"] == "first-touch"]
+    base = statistics.median(first) if first else None
+    rows = []
+    by_name = defaultdict(list)
+    for r in results:
+        by_name[r["contender"]].append(r)
+    for name in sorted(by_name, key=lambda n: (ORDER.index(n) if n in ORDER else 99, n)):
+        mine = by_name[name]
+        shown = [r["figures"] for r in mine]
+        jumps = bool(mine[0]["work"]["jump_s"])
+        speed = spread([f["accesses_per_s"] / base for f in shown], 1, 2) if base else "–"
+        rows.append([
+            mine[0]["title"], str(len(mine)),
+            spread([f["near_share"] for f in shown], 100),
+            spread([f.get("of_optimum") for f in shown], 100) if "of_optimum" in shown[0] else "–",
+            spread([f["settled"][-1] for f in shown], 100),
+            spread([f.get("recovery_90_s") for f in shown]) if jumps else "–",
+            spread([f.get("recovery_95_s") for f in shown]) if jumps else "–",
+            spread([moved_mib(r) for r in mine], 1, 0),
+            spread([kernel_cpu_share(r) for r in mine], 100),
+            spread([f["other_cpu"] for f in shown], 100),
+            speed])
+    return rows
+
+
+HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s to 90 %", "s to 95 %", "moved MiB",
+        "kernel threads, % of a CPU", "own threads, % of a CPU", "speed, first touch = 1"]
+
+
+def section(results: list[dict], axis: str, workload: str) -> str:
+    chosen = [r for r in results if r["axis"] == axis and r["workload"] == workload]
+    optima = [r["optimum"]["overall"] for r in chosen if r["optimum"] and r["contender"] == "first-touch"]
+    near = [r["near_free_pages"] * MIB_PER_PAGE for r in chosen]
+    w = plan.WORKLOADS[workload]
+    what = f"{w.seconds} s" + (f", the hot set jumps after {w.jump_s} s" if w.jump_s else "")
+    optimum = f"; optimum {spread(optima, 100)} %" if optima else ""
+    return (f"#### {workload}\n\n{what}; near memory for the workload: {spread(near)} MiB{optimum}\n\n" +
+            table(HEAD, rows_of(chosen)) + "\n")
+
+
+NOTES = """Near share: of all accesses of the workload's own code, counted one by one by a QEMU plugin, those that went to the
+near node. Median (range) over the repetitions. Optimum: the best placement that stays the same for a whole phase,
+known beforehand, moved free of charge. Emulated (TCG) on a shared machine: both nodes are the same RAM and
+speeds say nothing about hardware; they stand here because a tierer that slows the program down shows there.
+"""
+
+
+def write_report(folder: Path, optimum_of, quick: bool = False) -> int:
+    results = load(folder, optimum_of)
+    if not results:
+        print(f"bench-tier: there are no results in {folder / 'results'}: run `make bench-tier-quick`", file=sys.stderr)
+        return 1
+    parts = [("QUICK RUN: one repetition, two short workloads. A direction, not a result.\n" if quick else ""), NOTES]
+    for axis in plan.AXES.values():
+        workloads = [w for w in plan.WORKLOADS if any(r["axis"] == axis.name and r["workload"] == w for r in results)]
+        if workloads:
+            parts.append(f"### {axis.title}\n")
+            parts += [section(results, axis.name, w) for w in workloads]
+    text = "\n".join(p for p in parts if p)
+    (folder / "report.md").write_text(text)
+    print(text)
+    plots(folder, results)
+    print(f"bench-tier: this report is {folder / 'report.md'}")
+    return 0
+
+
+# ---- plots -----------------------------------------------------------------------------------
+
+def plots(folder: Path, results: list[dict]) -> None:
+    if not shutil.which("gnuplot"):
+        print("bench-tier: no plots: gnuplot is not installed")
+        return
+    (folder / "plots").mkdir(exist_ok=True)
+    for axis, workload in sorted({(r["axis"], r["workload"]) for r in results if r["axis"] != "tuning"}):
+        plot(folder / "plots", [r for r in results if r["axis"] == axis and r["workload"] == workload])
+
+
+def plot(folder: Path, results: list[dict]) -> None:
+    """Near share by second, the median of the repetitions."""
+    name = f"{results[0]['axis']}-{results[0]['workload']}"
+    by_name = defaultdict(list)
+    for r in results:
+        by_name[r["contender"]].append(r)
+    script = [f"set terminal svg size 900,420 dynamic; set output '{folder / name}.svg'",
+              "set key outside right; set yrange [0:100]; set grid y",
+              f"set title '{results[0]['workload']} ({results[0]['axis']})' noenhanced",
+              "set xlabel 's'; set ylabel '% of the accesses near'"]
+    curves, data = [], []
+    for contender in sorted(by_name, key=lambda n: (ORDER.index(n) if n in ORDER else 99, n)):
+        runs = [r["figures"]["by_second"] for r in by_name[contender]]
+        length = min(len(r) for r in runs)
+        points = [statistics.median(r[i] for r in runs) for i in range(length)]
+        block = "\n".join(f"{i} {100 * p:.2f}" for i, p in enumerate(points))
+        data.append(f"${contender.replace('-', '_')} << E\n{block}\nE")
+        curves.append(f"${contender.replace('-', '_')} with lines lw 2 title '{by_name[contender][0]['title']}' noenhanced")
+    optimum = results[0]["optimum"]
+    if optimum:
+        jump = results[0]["work"]["jump_s"]
+        steps = optimum["phases"]
+        levels = [(0, steps[0]), (jump or 1e3, steps[0])] + ([(jump, steps[1]), (1e3, steps[1])] if jump else [])
+        data.append("$optimum << E\n" + "\n".join(f"{x} {100 * y:.2f}" for x, y in levels) + "\nE")
+        curves.append("$optimum with lines dt 2 lc 'black' title 'optimum'")
+        script.append(f"set xrange [0:{max(len(r['figures']['by_second']) for r in results)}]")
+    text = "\n".join([*data, *script, "plot " + ", ".join(curves)]) + "\n"
+    subprocess.run(["gnuplot"], input=text, text=True, check=False)
