@@ -116,13 +116,16 @@ class Tpp : public Sampling {
         std::vector<PageId> hot;
         for (PageId page = 0; page < places_.size(); ++page)
             if (places_[page] == Place::far && in_a_row_[page] >= 2) hot.push_back(page);
-        if (s.near_room_pages < watermark) {
+        // Faults come in the order of first touches.
+        std::ranges::stable_sort(hot, std::less{}, [&](PageId page) { return age_[page]; });
+        uint64_t wanted = hot.size() + watermark;  // reclaim runs beside promotion
+        if (s.near_room_pages < wanted) {
             std::vector<PageId> inactive;
             for (PageId page = 0; page < places_.size(); ++page)
                 if (places_[page] == Place::near && age_[page] > 0) inactive.push_back(page);
             std::ranges::stable_sort(inactive, std::greater{}, [&](PageId p) { return age_[p]; });
             inactive.resize(std::min<uint64_t>(
-                {inactive.size(), watermark - s.near_room_pages, s.far_room_pages, s.move_pages}));
+                {inactive.size(), wanted - s.near_room_pages, s.far_room_pages, s.move_pages}));
             plan.demote = std::move(inactive);
         }
         hot.resize(std::min<uint64_t>({hot.size(), s.near_room_pages + plan.demote.size(),
