@@ -9,6 +9,7 @@
 #include "pooltrace/commands.h"
 #include "pooltrace/metrics.h"
 #include "pooltrace/random.h"
+#include "pooltrace/watch.h"
 #include "tier/baselines.h"
 
 namespace libpool::tier::trace {
@@ -21,13 +22,15 @@ struct HarmRun {
     double allowance_s, seconds;
 };
 
-HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::string& kind) {
-    HarmRun run{adversary(seed, kind), {}, 0, 0};
+HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::string& kind,
+                 double page_rate, double watch_s) {
+    HarmRun run{adversary(seed, kind, page_rate), {}, 0, 0};
     world.near_pages = run.adversary.options.near_pages;
     world.seed = mix(seed);
     config.seed = mix(world.seed);
     auto policy = make_tier_policy(config);
-    Outcome outcome = simulate(run.adversary.generated.trace, *policy, world);
+    Watched watched(*policy, watch_s);
+    Outcome outcome = simulate(run.adversary.generated.trace, watched, world);
     run.allowance_s = policy->status().bank.allowance_s;
     run.harm =
         harm_of(run.adversary.generated.trace, world, outcome, config.cpu_share, run.allowance_s);
@@ -104,14 +107,18 @@ Result<int> command_harm(Words words) {
     TierConfig config;
     std::string costs = "native", kind;
     uint64_t first = 1, last = 100, shown = 5;
+    double watch_s = 0, page_rate = page_rate_max;
     bool planted = false, verbose = false, no_bank = false;
     Arguments arguments;
     arguments.range("--seeds", "which seeds (1..100)", &first, &last);
     arguments.word("--gen", "only this kind of adversary (all)", &kind);
+    arguments.number("--page-rate", "accesses/s of one page at most (65536)", &page_rate, 1, 1e9);
     arguments.flag("--planted", "books against the state before each swap: must be caught",
                    &planted);
     arguments.flag("--no-bank", "without the bank: how bad it would be", &no_bank);
     arguments.flag("--verbose", "one line a seed", &verbose);
+    arguments.number("--watch", "a line of the policy's status every so many seconds; 0: none (0)",
+                     &watch_s, 0, 1e6);
     arguments.integer("--show", "violations that are shown (5)", &shown, uint64_t{0}, UINT64_MAX);
     add_world(arguments, world, costs);
     add_policy(arguments, config);
@@ -128,7 +135,7 @@ Result<int> command_harm(Words words) {
     std::map<std::string, KindTally> tallies;
     uint64_t violations = 0;
     for (uint64_t seed = first; seed <= last; ++seed) {
-        HarmRun run = run_harm(seed, world, config, kind);
+        HarmRun run = run_harm(seed, world, config, kind, page_rate, watch_s);
         const GenerateOptions& o = run.adversary.options;
         KindTally& tally = tallies[o.kind];
         ++tally.runs;

@@ -5,6 +5,7 @@
 #include "pooltrace/commands.h"
 #include "pooltrace/metrics.h"
 #include "pooltrace/report.h"
+#include "pooltrace/watch.h"
 #include "tier/baselines.h"
 
 namespace libpool::tier::trace {
@@ -17,8 +18,10 @@ struct RunOptions {
     TierConfig config;
     BoundOptions bound;
     std::string costs = "native", near = "1/8", file, kind, csv, plot, out = "-";
+    bool no_bank = false;
     std::vector<std::string> policies, kinds, files, nears;
     uint32_t jump = 0;
+    double watch_s = 0;
 
     RunOptions() { bound.iterations = 100; }
     void add_common(Arguments& a) {
@@ -27,9 +30,11 @@ struct RunOptions {
         add_policy(a, config);
         a.integer("--bound-steps", "iterations for the bound (100)", &bound.iterations, 0u,
                   1'000'000u);
+        a.flag("--no-bank", "our policy without its bank", &no_bank);
         a.word("--csv", "write the summary there", &csv);
     }
     Result<void> settle() {
+        config.bank = !no_bank;
         config.seed = world.seed = generator.seed;
         return set_costs(world, costs);
     }
@@ -49,7 +54,13 @@ Result<std::vector<Summary>> run_policies(const RunOptions& o, const Workload& w
     for (const std::string& name : o.policies) {
         auto policy = make_policy(name, o.config);
         if (!policy) return std::unexpected(policy.error());
-        Outcome outcome = simulate(workload.trace, **policy, o.world);
+        Outcome outcome;
+        if (auto* ours = dynamic_cast<TierPolicy*>(policy->get())) {
+            Watched watched(*ours, o.watch_s);
+            outcome = simulate(workload.trace, watched, o.world);
+        } else {
+            outcome = simulate(workload.trace, **policy, o.world);
+        }
         rows.push_back(summarize(workload.trace, o.world, outcome, bound, workload.jumps));
         rows.back().policy = name;
         rows.back().workload = workload.name;
@@ -110,6 +121,8 @@ Result<int> command_run(Words words) {
     arguments.integer("--jump", "epoch at which the hot set changed, for the recovery time",
                       &o.jump, 1u, UINT32_MAX);
     arguments.word("--plot", "PREFIX.svg, PREFIX.gp and PREFIX.POLICY.csv by epoch", &o.plot);
+    arguments.number("--watch", "a line of our policy's status every so many seconds; 0: none (0)",
+                     &o.watch_s, 0, 1e6);
     o.add_common(arguments);
     if (auto parsed = arguments.parse(words); !parsed) return std::unexpected(parsed.error());
     if (auto good = o.settle(); !good) return std::unexpected(good.error());

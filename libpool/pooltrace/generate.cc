@@ -231,7 +231,7 @@ bool is_adversary(std::string_view name) {
         all_kinds, [&](const KindInfo& kind) { return kind.adversarial && kind.name == name; });
 }
 
-Adversary adversary(uint64_t seed, std::string_view wanted) {
+Adversary adversary(uint64_t seed, std::string_view wanted, double page_rate) {
     std::vector<std::string_view> names;
     for (const KindInfo& kind : all_kinds)
         if (kind.adversarial) names.push_back(kind.name);
@@ -246,7 +246,8 @@ Adversary adversary(uint64_t seed, std::string_view wanted) {
     o.pages = o.near_pages * 2 + uint32_t(random.below(3 * o.near_pages));
     o.epoch_s = random.log_between(0.004, 0.5);
     o.epochs = uint32_t(std::clamp(random.log_between(10, 90) / o.epoch_s, 60.0, 3000.0));
-    o.accesses_per_s = random.log_between(1e3, 5e6);
+    double busy_pages = o.kind == "cyclic" ? 1 : o.near_pages;
+    o.accesses_per_s = std::min(random.log_between(1e3, 5e6), page_rate * busy_pages);
     o.period_epochs = 1 + uint32_t(random.log_between(1, 64));
     made.generated = *generate(o);
     return made;

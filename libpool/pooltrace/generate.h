@@ -49,6 +49,10 @@ struct Adversary {
     Generated generated;
 };
 bool is_adversary(std::string_view kind);
-Adversary adversary(uint64_t seed, std::string_view kind = "");  // "": drawn, too
+// What counts is accesses that miss the caches. A page has 64 lines, and each misses again only
+// when the rest of the cache was replaced meanwhile, so one page alone cannot miss at any rate.
+inline constexpr double page_rate_max = 65536;                  // accesses/s
+Adversary adversary(uint64_t seed, std::string_view kind = "",  // "": drawn, too
+                    double page_rate = page_rate_max);
 
 }  // namespace libpool::tier::trace
