@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// pooltier record: what a process believes of its pages, epoch by epoch, as a trace for pooltrace.
+// Rates become counts (rate x length of the epoch); what rounding leaves over is carried into the
+// page's next epoch, so that a page touched every ten epochs is there every tenth.
+#include <errno.h>
+#include <time.h>
+
+#include <cstdio>
+
+#include "pooltier/trace_writer.h"
+#include "pooltier/verbs.h"
+#include "tier/control_client.h"
+#include "tier/printable.h"
+
+namespace pooltier {
+
+using namespace libpool::tier;
+
+namespace {
+
+double wall_s() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+}
+
+void sleep_until(double at_s) {
+    timespec time{static_cast<time_t>(at_s), long((at_s - double(time_t(at_s))) * 1e9)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nullptr) == EINTR) {
+    }
+}
+
+// All pages, slice by slice.
+Result<PageSlice> ask_all_pages(pid_t pid) {
+    PageSlice all;
+    do {
+        auto slice = ask_pages(pid, all.rates.size(), slice_limit_pages);
+        if (!slice) return slice;
+        all.total_pages = slice->total_pages;
+        all.rates.insert(all.rates.end(), slice->rates.begin(), slice->rates.end());
+        all.places.insert(all.places.end(), slice->places.begin(), slice->places.end());
+        if (slice->rates.empty()) break;
+    } while (all.rates.size() < all.total_pages && all.rates.size() < page_limit);
+    return all;
+}
+
+// The file is the user's choice and made anew; it is not followed through a link in a folder of
+// everybody's because that is what the kernel sees to (fs.protected_symlinks).
+Result<void> write_to(std::FILE* file, const std::string& words, const std::string& path) {
+    if (std::fwrite(words.data(), 1, words.size(), file) == words.size() &&
+        std::fflush(file) == 0) {
+        return {};
+    }
+    return fail(EIO, "%s cannot be written: %s", printable(path).c_str(),
+                libpool::errno_text(errno).c_str());
+}
+
+Result<void> record_epochs(pid_t pid, std::FILE* file, const std::string& path, uint64_t epochs,
+                           uint64_t epoch_ms) {
+    auto first = ask_all_pages(pid);
+    if (!first) return std::unexpected(first.error());
+    if (first->rates.empty()) return fail(ENODATA, "process %d has no tracked pages yet", pid);
+    auto facts = process_facts(pid);
+    TraceWriter writer(first->rates.size(), double(epoch_ms) * 1e-3);
+    auto done = write_to(
+        file, writer.head(first->places, text("%d %s", pid, printable(facts.program, 40).c_str())),
+        path);
+    double start_s = wall_s();
+    for (uint64_t epoch = 0; done && epoch < epochs; ++epoch) {
+        sleep_until(start_s + double((epoch + 1) * epoch_ms) * 1e-3);
+        auto slice = ask_all_pages(pid);
+        if (!slice) return std::unexpected(slice.error());
+        done = write_to(file, writer.epoch(slice->rates), path);
+    }
+    return done;
+}
+
+}  // namespace
+
+int record(const Args& args) {
+    auto pid = number(args.arguments[0], "process id", 1, 1 << 22);
+    auto seconds = number(args.value("--seconds").value_or("10"), "number of seconds", 1, 86400);
+    auto epoch_ms = number(args.value("--epoch-ms").value_or("1000"), "epoch", 100, 60000);
+    for (const auto* word : {&pid, &seconds, &epoch_ms}) {
+        if (!*word) return say_usage(word->error());
+    }
+    // Before the file is made: a wrong pid must not cost an old recording.
+    auto heard = ask_status(static_cast<pid_t>(*pid));
+    if (!heard) return say(exit_of(heard.error()), printable(heard.error().sentence, 500));
+    const std::string& path = args.arguments[1];
+    std::FILE* file = std::fopen(path.c_str(), "we");
+    if (!file) {
+        return say(exit_refused, text("%s cannot be written: %s", printable(path).c_str(),
+                                      libpool::errno_text(errno).c_str()));
+    }
+    uint64_t epochs = std::max<uint64_t>(1, *seconds * 1000 / *epoch_ms);
+    auto done = record_epochs(static_cast<pid_t>(*pid), file, path, epochs, *epoch_ms);
+    if (std::fclose(file) != 0 && done) {
+        return say(exit_answer, printable(path) + " cannot be written");
+    }
+    if (!done) return say(exit_of(done.error()), printable(done.error().sentence, 500));
+    return exit_done;
+}
+
+}  // namespace pooltier

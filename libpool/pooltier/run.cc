@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// pooltier run: becomes the command, with the preload library in it.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "pooltier/launch.h"
+#include "pooltier/verbs.h"
+#include "tier/printable.h"
+
+namespace pooltier {
+
+using namespace libpool::tier;
+
+namespace {
+
+constexpr std::pair<const char*, const char*> option_names[] = {
+    {"--near-limit", "near_limit"},
+    {"--cpu", "cpu"},
+    {"--mbps", "mbps"},
+    {"--near-nodes", "near_nodes"},
+    {"--far-nodes", "far_nodes"},
+    {"--sampler", "sampler"},
+    {"--tenant", "tenant"},
+    {"--min-range", "min_range"},
+    {"--seed", "seed"},
+    {"--say", "say"},
+};
+
+// The environment, then --config, then options.
+Result<Settings> settings_of(const Args& args) {
+    if (auto file = args.value("--config")) setenv("POOLTIER_CONFIG", file->c_str(), 1);
+    auto settings = settings_from_environment(environ);
+    if (!settings) return settings;
+    for (const auto& [option, name] : option_names) {
+        auto word = args.value(option);
+        if (!word) continue;
+        if (auto taken = apply_setting(*settings, name, *word); !taken) {
+            return fail(EINVAL, "%s", taken.error().sentence.c_str());
+        }
+    }
+    if (args.has("--require")) settings->require = true;
+    settings->on = true;
+    if (auto checked = check_settings(*settings); !checked) {
+        return std::unexpected(checked.error());
+    }
+    return settings;
+}
+
+// Where the library is, or why the command cannot be tiered.
+Result<std::string> prepare(const std::string& program, const Settings& settings) {
+    if (auto why = cannot_preload(program)) return fail(ENOTSUP, "%s", why->c_str());
+    if (auto why = cannot_tier(settings)) return fail(ENOTSUP, "%s", why->c_str());
+    return find_library();
+}
+
+int become(const std::string& program, const Args& args, const std::vector<std::string>& entries) {
+    std::vector<char*> argv, envp;
+    for (const std::string& word : args.command) argv.push_back(const_cast<char*>(word.c_str()));
+    for (const std::string& entry : entries) envp.push_back(const_cast<char*>(entry.c_str()));
+    argv.push_back(nullptr);
+    envp.push_back(nullptr);
+    std::fflush(nullptr);
+    execve(program.c_str(), argv.data(), envp.data());
+    return say(errno == ENOENT ? exit_not_found : exit_cannot_execute,
+               text("%s cannot be run: %s", printable(program, 100).c_str(),
+                    libpool::errno_text(errno).c_str()));
+}
+
+}  // namespace
+
+int run(const Args& args) {
+    auto settings = settings_of(args);
+    if (!settings) return say(exit_run_refused, settings.error().sentence);
+    auto program = find_program(args.command.front(), std::getenv("PATH"));
+    if (!program) {
+        return say(program.error().code == ENOENT ? exit_not_found : exit_cannot_execute,
+                   program.error().sentence);
+    }
+    auto library = prepare(*program, *settings);
+    if (!library) {
+        if (settings->require) return say(exit_run_refused, library.error().sentence);
+        if (settings->say != Say::none) say(0, library.error().sentence + "; it runs untiered");
+        settings->on = false;
+    }
+    return become(*program, args, environment_for(environ, *settings, library.value_or("")));
+}
+
+}  // namespace pooltier

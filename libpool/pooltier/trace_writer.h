@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Believed rates as a trace that pooltrace reads. Pure.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tier/policy.h"
+
+namespace pooltier {
+
+inline constexpr uint64_t page_limit = 1 << 28;  // 1 TiB
+
+class TraceWriter {
+  public:
+    // Pages that come later than the head are left out: their number is part of it.
+    TraceWriter(uint64_t pages, double epoch_s);
+
+    std::string head(std::span<const libpool::tier::Place> places, const std::string& whose) const;
+    std::string epoch(std::span<const float> rates);
+
+  private:
+    double epoch_s_;
+    std::vector<float> carried_;  // counts less than one, by page
+};
+
+}  // namespace pooltier

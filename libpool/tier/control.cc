@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/control.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+namespace libpool::tier {
+
+namespace {
+
+double monotonic_s() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+}
+
+Result<int> listen_on(const std::string& name) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return fail(errno, "no socket for @%s: %s", name.c_str(), errno_text(errno).c_str());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path + 1, name.data(), name.size());
+    auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 && listen(fd, 8) == 0) return fd;
+    int code = errno;
+    close(fd);
+    if (code == EADDRINUSE) {
+        return fail(code, "the socket @%s belongs to another process: pooltier cannot ask this one",
+                    name.c_str());
+    }
+    return fail(code, "the socket @%s cannot be made: %s", name.c_str(), errno_text(code).c_str());
+}
+
+// Nothing, or why this peer is not told.
+Result<void> may_ask(int fd) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        return fail(EACCES, "the peer is not known");
+    }
+    if (peer.uid == 0) return {};
+    if (peer.uid != geteuid()) {
+        return fail(EACCES, "process %d belongs to uid %u: only it and root may ask", getpid(),
+                    geteuid());
+    }
+    if (prctl(PR_GET_DUMPABLE) != 1) {
+        return fail(EACCES, "process %d is not dumpable: only root may ask", getpid());
+    }
+    return {};
+}
+
+struct CarryOut {
+    Controlled& controlled;
+    std::string operator()(const AskStatus&) {
+        Snapshot snapshot = controlled.status();
+        snapshot.pid = getpid();
+        if (snapshot.target == 0) snapshot.target = snapshot.pid;
+        return encode_answer(snapshot);
+    }
+    std::string operator()(const AskBenefit&) { return said(controlled.benefit()); }
+    std::string operator()(const AskExplain& ask) { return said(controlled.explain(ask.address)); }
+    std::string operator()(const AskPages& ask) {
+        return said(controlled.pages(ask.first, ask.pages));
+    }
+    std::string operator()(const AskSet& ask) {
+        auto done = controlled.set(ask.limits);
+        return done ? encode_done() : encode_refusal(done.error());
+    }
+    template <typename T>
+    std::string said(const Result<T>& result) {
+        return result ? encode_answer(*result) : encode_refusal(result.error());
+    }
+};
+
+}  // namespace
+
+std::string control_name(pid_t pid) { return text("pooltier/%d", pid); }
+
+struct ControlServer::Client {
+    Client(int its_fd, double its_deadline_s) : fd(its_fd), deadline_s(its_deadline_s) {}
+    ~Client() { close(fd); }
+    int fd;
+    double deadline_s;
+    std::string in;   // less than a request
+    std::string out;  // what is still to be sent
+    bool closing = false;
+};
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controlled,
+                                                            ControlLimits limits) {
+    auto listener = listen_on(control_name(getpid()));
+    if (!listener) return std::unexpected(std::move(listener.error()));
+    int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake < 0) {
+        int code = errno;
+        close(*listener);
+        return fail(code, "no eventfd for the control socket: %s", errno_text(code).c_str());
+    }
+    std::unique_ptr<ControlServer> server(new ControlServer(controlled, limits, *listener, wake));
+    // The program's signals are for the program's threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+        server->thread_ = std::thread([raw = server.get()] { raw->serve(); });
+    } catch (const std::exception& trouble) {
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        return fail(EAGAIN, "no thread for the control socket: %s", trouble.what());
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_setname_np(server->thread_.native_handle(), "pooltier-ctl");
+    return server;
+}
+
+ControlServer::ControlServer(Controlled& controlled, ControlLimits limits, int listener, int wake)
+    : controlled_(controlled), limits_(limits), listener_(listener), wake_(wake) {}
+
+ControlServer::~ControlServer() {
+    if (thread_.joinable()) {
+        uint64_t one = 1;
+        [[maybe_unused]] ssize_t written = write(wake_, &one, sizeof one);
+        thread_.join();
+    }
+    clients_.clear();
+    if (listener_ >= 0) close(listener_);
+    if (wake_ >= 0) close(wake_);
+}
+
+void ControlServer::abandon_in_child() {
+    // The thread is not here, and may have been in the middle of changing clients_ when fork copied
+    // it: both are forgotten, not destroyed. The clients' connections stay the parent's affair.
+    std::construct_at(&thread_);
+    std::construct_at(&clients_);
+    close(std::exchange(listener_, -1));
+    close(std::exchange(wake_, -1));
+}
+
+void ControlServer::serve() {
+    while (true) {
+        std::vector<pollfd> polled{{wake_, POLLIN, 0}, {listener_, POLLIN, 0}};
+        double wait_s = INFINITY;
+        for (const auto& client : clients_) {
+            polled.push_back(
+                {client->fd, static_cast<short>(client->out.empty() ? POLLIN : POLLOUT), 0});
+            wait_s = std::min(wait_s, client->deadline_s - monotonic_s());
+        }
+        int wait_ms = std::isinf(wait_s) ? -1 : std::max(0, static_cast<int>(wait_s * 1000) + 1);
+        int ready = poll(polled.data(), polled.size(), wait_ms);
+        if (ready < 0 && errno != EINTR) return;
+        if (ready < 0) continue;
+        if (polled[0].revents) return;
+        double now_s = monotonic_s();
+        for (size_t i = clients_.size(); i-- > 0;) {
+            bool over = clients_[i]->deadline_s <= now_s;
+            try {
+                if (!over && polled[2 + i].revents) {
+                    over = !attend(*clients_[i], polled[2 + i].revents);
+                }
+            } catch (const std::exception&) {
+                over = true;  // no memory for its answer: the program may need what there is
+            }
+            if (over) clients_.erase(clients_.begin() + static_cast<ptrdiff_t>(i));
+        }
+        try {
+            if (polled[1].revents) accept_one();
+        } catch (const std::exception&) {
+        }
+    }
+}
+
+void ControlServer::accept_one() {
+    int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        // Out of descriptors: the connection stays in the queue and poll would return at once.
+        if (errno == EMFILE || errno == ENFILE) poll(nullptr, 0, 100);
+        return;
+    }
+    auto client = std::make_unique<Client>(fd, monotonic_s() + limits_.request_s);
+    if (auto allowed = may_ask(fd); !allowed) {
+        client->out = encode_refusal(allowed.error()) + "\n";
+    } else if (clients_.size() >= limits_.clients) {
+        client->out = encode_refusal({EBUSY, text("process %d serves %zu clients already: ask "
+                                                  "again",
+                                                  getpid(), limits_.clients)}) +
+                      "\n";
+    } else {
+        clients_.push_back(std::move(client));
+        return;
+    }
+    // One line into an empty buffer: it fits, and nobody is waited for.
+    [[maybe_unused]] ssize_t sent =
+        send(fd, client->out.data(), client->out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool ControlServer::attend(Client& client, short events) {
+    if (!client.out.empty()) {
+        if (!(events & POLLOUT)) return false;
+        ssize_t sent = send(client.fd, client.out.data(), client.out.size(), MSG_NOSIGNAL);
+        if (sent < 0) return errno == EAGAIN || errno == EINTR;
+        client.out.erase(0, static_cast<size_t>(sent));
+        if (!client.out.empty()) return true;
+        if (client.closing) return false;
+        client.deadline_s = monotonic_s() + limits_.request_s;
+    } else {
+        char piece[request_limit_bytes];
+        ssize_t got = recv(client.fd, piece, sizeof piece, 0);
+        if (got < 0) return errno == EAGAIN || errno == EINTR;
+        if (got == 0) return false;
+        client.in.append(piece, static_cast<size_t>(got));
+    }
+    size_t end = client.in.find('\n');
+    if (end == std::string::npos && client.in.size() <= request_limit_bytes) return true;
+    if (end == std::string::npos || end > request_limit_bytes) {
+        client.out =
+            encode_refusal({E2BIG, text("a request is at most %zu bytes", request_limit_bytes)});
+        client.closing = true;
+    } else {
+        std::string line = client.in.substr(0, end);
+        client.in.erase(0, end + 1);
+        client.out = answer(line);
+    }
+    client.out += '\n';
+    client.deadline_s = monotonic_s() + limits_.answer_s;
+    return true;
+}
+
+std::string ControlServer::answer(std::string_view line) {
+    auto request = decode_request(line);
+    if (!request) return encode_refusal(request.error());
+    return std::visit(CarryOut{controlled_}, *request);
+}
+
+}  // namespace libpool::tier

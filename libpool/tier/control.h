@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control socket of a tiered process: the abstract Unix socket @pooltier/<pid>, answered by a
+// thread of its own that holds all signals back. What it tells (when which page is touched) is a
+// side channel, so it speaks to the process's own user and to root only, and to root only when the
+// process is not dumpable (which is what ptrace asks, too). It never writes files and never takes
+// orders but limits.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tier/control_json.h"
+
+namespace libpool::tier {
+
+// "pooltier/812"; the socket's name has a zero byte in front.
+std::string control_name(pid_t pid);
+
+struct ControlLimits {
+    size_t clients = 8;
+    double request_s = 5;  // from connecting, or from the last answer, to a whole request
+    double answer_s = 5;   // for the client to take it
+};
+
+class ControlServer {
+  public:
+    // `controlled` outlives the server. EADDRINUSE: somebody else has the name.
+    static Result<std::unique_ptr<ControlServer>> start(Controlled& controlled,
+                                                        ControlLimits limits = {});
+    ~ControlServer();  // ends the thread, which may be in one call of `controlled`
+
+    // In a forked child, where the thread is not and the socket is the parent's: lets go of both.
+    // The server is good for nothing afterwards but to be forgotten or destroyed.
+    void abandon_in_child();
+
+  private:
+    struct Client;
+    ControlServer(Controlled& controlled, ControlLimits limits, int listener, int wake);
+    void serve();
+    void accept_one();
+    bool attend(Client& client, short events);  // false: it is over
+    std::string answer(std::string_view line);
+
+    Controlled& controlled_;
+    const ControlLimits limits_;
+    int listener_;
+    int wake_;  // eventfd: stop
+    std::vector<std::unique_ptr<Client>> clients_;
+    std::thread thread_;
+};
+
+}  // namespace libpool::tier

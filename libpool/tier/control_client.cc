@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/control_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "tier/control.h"
+#include "tier/printable.h"
+
+namespace libpool::tier {
+
+namespace {
+
+double clock_s() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+}
+
+class Connection {
+  public:
+    Connection(pid_t pid, double deadline_s) : pid_(pid), until_s_(clock_s() + deadline_s) {}
+    ~Connection() {
+        if (fd_ >= 0) close(fd_);
+    }
+    Connection(const Connection&) = delete;
+
+    Result<void> open() {
+        fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd_ < 0) return fail(errno, "no socket: %s", errno_text(errno).c_str());
+        std::string name = control_name(pid_);
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        std::memcpy(address.sun_path + 1, name.data(), name.size());
+        auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+        while (connect(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0) {
+            if (errno == ECONNREFUSED) return nobody();
+            if (errno != EAGAIN && errno != EINTR) {
+                return fail(errno, "process %d cannot be asked: %s", pid_,
+                            errno_text(errno).c_str());
+            }
+            if (clock_s() > until_s_) return silent();  // its queue is full
+            poll(nullptr, 0, 20);
+        }
+        return check_peer();
+    }
+
+    Result<void> send_line(const std::string& line) {
+        size_t at = 0;
+        while (at < line.size()) {
+            ssize_t sent = send(fd_, line.data() + at, line.size() - at, MSG_NOSIGNAL);
+            if (sent >= 0) {
+                at += static_cast<size_t>(sent);
+            } else if (errno == EPIPE || errno == ECONNRESET) {
+                return {};  // refused before it was read: the answer says why
+            } else if (errno != EINTR) {
+                if (errno != EAGAIN) return gone();
+                if (auto ready = wait(POLLOUT); !ready) return ready;
+            }
+        }
+        return {};
+    }
+
+    Result<std::string> read_line() {
+        std::string line;
+        while (true) {
+            char piece[16384];
+            ssize_t got = recv(fd_, piece, sizeof piece, 0);
+            if (got > 0) {
+                size_t end = std::find(piece, piece + got, '\n') - piece;
+                line.append(piece, end);
+                if (end < static_cast<size_t>(got)) return line;
+                if (line.size() > answer_limit_bytes) {
+                    return fail(EPROTO, "process %d answers with more than %zu bytes", pid_,
+                                answer_limit_bytes);
+                }
+                continue;
+            }
+            if (got == 0) return gone();
+            if (errno == EINTR) continue;
+            if (errno != EAGAIN) return gone();
+            if (auto ready = wait(POLLIN); !ready) return std::unexpected(ready.error());
+        }
+    }
+
+  private:
+    std::unexpected<Error> nobody() const {
+        ProcessFacts facts = process_facts(pid_);
+        if (!facts.exists) return fail(ESRCH, "there is no process %d", pid_);
+        return fail(ENOENT,
+                    "process %d (%s) is not tiered: start it with `pooltier run -- CMD`, or "
+                    "`pooltier attach %d` as root",
+                    pid_, printable(facts.program, 40).c_str(), pid_);
+    }
+    std::unexpected<Error> silent() const {
+        return fail(ETIMEDOUT, "process %d does not answer (is it stopped?)", pid_);
+    }
+    std::unexpected<Error> gone() const {
+        return fail(EPROTO, "process %d ended the talk without an answer", pid_);
+    }
+
+    Result<void> check_peer() const {
+        ucred peer{};
+        socklen_t size = sizeof peer;
+        if (getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return gone();
+        if (peer.pid == pid_) return {};
+        return fail(EPERM, "the socket @%s belongs to process %d, not to %d: it was not asked",
+                    control_name(pid_).c_str(), peer.pid, pid_);
+    }
+
+    Result<void> wait(short events) {
+        pollfd polled{fd_, events, 0};
+        double left_s = until_s_ - clock_s();
+        if (left_s <= 0) return silent();
+        if (poll(&polled, 1, static_cast<int>(left_s * 1000) + 1) == 0) return silent();
+        return {};
+    }
+
+    pid_t pid_;
+    double until_s_;
+    int fd_ = -1;
+};
+
+// A nonsense answer is said with the name of who gave it.
+template <typename T>
+Result<T> decoded(pid_t pid, const Result<std::string>& line,
+                  Result<T> (*decode)(std::string_view)) {
+    if (!line) return std::unexpected(line.error());
+    auto value = decode(*line);
+    if (value || value.error().code != EPROTO) return value;
+    return fail(EPROTO, "process %d: %s", pid, value.error().sentence.c_str());
+}
+
+}  // namespace
+
+std::vector<pid_t> parse_control_sockets(std::string_view proc_net_unix) {
+    constexpr std::string_view mark = " @pooltier/";
+    constexpr std::string_view listening = " 00010000 ";  // its flags: __SO_ACCEPTCON
+    std::vector<pid_t> pids;
+    while (!proc_net_unix.empty() && pids.size() < process_limit) {
+        std::string_view line = proc_net_unix.substr(0, proc_net_unix.find('\n'));
+        proc_net_unix.remove_prefix(std::min(line.size() + 1, proc_net_unix.size()));
+        size_t at = line.find(mark);
+        if (at == line.npos || line.substr(0, at).find(listening) == line.npos) continue;
+        std::string_view digits = line.substr(at + mark.size());
+        int pid = 0;
+        auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
+        bool whole = error == std::errc() && end == digits.data() + digits.size();
+        if (whole && pid > 0 && digits.front() != '0') pids.push_back(pid);
+    }
+    std::sort(pids.begin(), pids.end());
+    pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
+    return pids;
+}
+
+Result<std::vector<pid_t>> tiered_processes() {
+    std::ifstream file("/proc/net/unix");
+    if (!file) return fail(ENOENT, "/proc/net/unix cannot be read: is /proc mounted?");
+    std::ostringstream content;
+    content << file.rdbuf();
+    return parse_control_sockets(content.str());
+}
+
+ProcessFacts process_facts(pid_t pid) {
+    ProcessFacts facts;
+    std::string folder = text("/proc/%d", pid);
+    struct stat status {};
+    if (pid <= 0 || stat(folder.c_str(), &status) != 0) return facts;
+    facts.exists = true;
+    facts.uid = status.st_uid;
+    std::ifstream comm(folder + "/comm");
+    std::getline(comm, facts.program, '\0');
+    if (facts.program.ends_with('\n')) facts.program.pop_back();
+    return facts;
+}
+
+Result<std::string> ask(pid_t pid, const Request& request, double deadline_s) {
+    Connection connection(pid, deadline_s);
+    if (auto opened = connection.open(); !opened) return std::unexpected(opened.error());
+    auto sent = connection.send_line(encode_request(request) + "\n");
+    if (!sent) return std::unexpected(sent.error());
+    return connection.read_line();
+}
+
+Result<Snapshot> ask_status(pid_t pid, double deadline_s) {
+    auto snapshot = decoded(pid, ask(pid, AskStatus{}, deadline_s), decode_snapshot);
+    if (snapshot && snapshot->pid != pid) {
+        return fail(EPROTO, "process %d says that it is process %d", pid, snapshot->pid);
+    }
+    return snapshot;
+}
+
+Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s) {
+    return decoded(pid, ask(pid, AskExplain{address}, deadline_s), decode_page_answer);
+}
+
+Result<PageSlice> ask_pages(pid_t pid, uint64_t first, uint64_t pages, double deadline_s) {
+    auto slice = decoded(pid, ask(pid, AskPages{first, pages}, deadline_s), decode_slice);
+    if (slice && (slice->first != first || slice->rates.size() > pages)) {
+        return fail(EPROTO, "process %d answers with pages that were not asked for", pid);
+    }
+    return slice;
+}
+
+Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s) {
+    return decoded(pid, ask(pid, AskBenefit{}, deadline_s), decode_benefit);
+}
+
+Result<void> ask_set(pid_t pid, const Limits& limits, double deadline_s) {
+    return decoded(pid, ask(pid, AskSet{limits}, deadline_s), decode_done);
+}
+
+}  // namespace libpool::tier

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asking tiered processes: who is there, and what do they say. A name in the abstract namespace
+// belongs to whoever takes it first, so every peer is checked to be the process it is called after;
+// what it says is nevertheless only its own word.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "tier/control_json.h"
+
+namespace libpool::tier {
+
+inline constexpr double default_deadline_s = 3;
+inline constexpr size_t process_limit = 4096;
+
+// The pids in names of sockets @pooltier/<pid> that are listened on, rising, of the content of
+// /proc/net/unix.
+std::vector<pid_t> parse_control_sockets(std::string_view proc_net_unix);
+Result<std::vector<pid_t>> tiered_processes();
+
+// The kernel's word on a process, for sentences and for choosing tenants.
+struct ProcessFacts {
+    bool exists = false;
+    std::string program;  // comm
+    uid_t uid = 0;
+};
+ProcessFacts process_facts(pid_t pid);
+
+// One request, one line. Errors: ESRCH no such process; ENOENT it is not tiered; EACCES; EPERM the
+// name is another's; ETIMEDOUT; EPROTO; each a sentence that names the pid.
+Result<std::string> ask(pid_t pid, const Request& request, double deadline_s = default_deadline_s);
+
+Result<Snapshot> ask_status(pid_t pid, double deadline_s = default_deadline_s);
+Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s = default_deadline_s);
+Result<PageSlice> ask_pages(pid_t pid, uint64_t first, uint64_t pages,
+                            double deadline_s = default_deadline_s);
+Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s = default_deadline_s);
+Result<void> ask_set(pid_t pid, const Limits& limits, double deadline_s = default_deadline_s);
+
+}  // namespace libpool::tier

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the control socket: one JSON object a line, both ways.
+//
+//   request  = { "do": "status" | "benefit" }
+//            | { "do": "explain", "address": N }
+//            | { "do": "pages", "first": N, "pages": N }
+//            | { "do": "set", "near_limit_bytes": N, "cpu_share": X, "move_limit_bytes_per_s": N }
+//   answer   = { "ok": { … } } | { "error": "sentence", "code": errno }
+//
+// Names of members are those of snapshot.h. A reader takes what it knows and checks its type;
+// members that are missing keep their defaults, so either side may be older. Nothing here throws
+// but std::bad_alloc.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "tier/snapshot.h"
+
+namespace libpool::tier {
+
+struct AskStatus {};
+struct AskBenefit {};
+struct AskExplain {
+    uint64_t address = 0;
+};
+struct AskPages {
+    uint64_t first = 0, pages = 0;
+};
+struct AskSet {
+    Limits limits;
+};
+using Request = std::variant<AskStatus, AskBenefit, AskExplain, AskPages, AskSet>;
+
+inline constexpr size_t request_limit_bytes = 4096;
+inline constexpr size_t answer_limit_bytes = 4 << 20;
+
+// One line, without its end.
+std::string encode_request(const Request& request);
+Result<Request> decode_request(std::string_view line);
+
+std::string encode_answer(const Snapshot& snapshot);
+std::string encode_answer(const PageAnswer& answer);
+std::string encode_answer(const PageSlice& slice);
+std::string encode_answer(const std::vector<BenefitStep>& steps);
+std::string encode_done();
+std::string encode_refusal(const Error& error);
+
+// An {"error": …} becomes that Error.
+Result<Snapshot> decode_snapshot(std::string_view line);
+Result<PageAnswer> decode_page_answer(std::string_view line);
+Result<PageSlice> decode_slice(std::string_view line);
+Result<std::vector<BenefitStep>> decode_benefit(std::string_view line);
+Result<void> decode_done(std::string_view line);
+
+// The object alone, for --json.
+std::string json_of(const Snapshot& snapshot);
+std::string json_of(const PageAnswer& answer);
+
+}  // namespace libpool::tier

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a tiered process tells of itself: plain values, made by whoever runs the engine, shown by
+// pooltier and poold. Units in names; what is not known is 0 or empty.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "error.h"
+#include "tier/tier_policy.h"
+
+namespace libpool::tier {
+
+enum class TieringState : uint8_t {
+    tiered,
+    untiered,  // the sentence says why: "not tracked: forked", "no second node with memory"
+};
+
+// A sampler that was probed and not taken.
+struct Refusal {
+    std::string sampler;
+    std::string why;
+};
+
+struct RangeStatus {
+    uint64_t start = 0;
+    uint64_t bytes = 0;
+    std::string name;  // as /proc/PID/maps says, or who added it
+};
+
+struct MoveFailure {
+    int code = 0;  // errno; 0: the kernel reported none, and the page was elsewhere all the same
+    uint64_t pages = 0;
+};
+
+struct Limits {
+    std::optional<uint64_t> near_limit_bytes;  // UINT64_MAX: none
+    std::optional<double> cpu_share;
+    std::optional<uint64_t> move_limit_bytes_per_s;  // 0: none
+};
+
+struct Snapshot {
+    int pid = 0;     // of the process that answers
+    int target = 0;  // of the process whose pages these are; the same unless it is attached to
+    std::string program;
+    std::string tenant;
+    TieringState state = TieringState::untiered;
+    std::string sentence;  // what it does now, or why it does not
+    double uptime_s = 0;
+
+    std::string sampler;  // "rwp", …
+    std::string sampler_describes;
+    std::vector<Refusal> refused;  // in the order of preference
+
+    std::vector<int> near_nodes, far_nodes;
+    uint64_t tracked_bytes = 0, near_bytes = 0, far_bytes = 0;
+    uint64_t near_limit_bytes = UINT64_MAX;
+    uint64_t near_room_bytes = 0;
+    double cpu_share = 0.01;
+    uint64_t move_limit_bytes_per_s = 0;
+
+    uint64_t promoted_pages = 0, demoted_pages = 0, failed_pages = 0;
+    uint64_t moved_bytes = 0;
+    std::vector<MoveFailure> failures;
+    double overhead_cpu_s = 0;  // sampling, faults and deciding
+    double moving_s = 0;
+    double program_cpu_s = 0;
+    double loss_ns = 0;  // what a far access costs more
+    double move_ns = 0;  // what moving a page costs
+
+    double delta = 0;  // the bank's promise holds with probability 1 - delta
+    TierStatus policy;
+    std::vector<RangeStatus> ranges;  // at most range_status_limit of them, the largest
+    uint64_t range_count = 0;
+};
+inline constexpr size_t range_status_limit = 64;
+
+struct PageAnswer {
+    uint64_t address = 0;  // of the page
+    uint64_t page = 0;     // its number with the policy
+    std::string range;
+    int node = -1;  // as the kernel says now; negative errno: nowhere
+    double loss_ns = 0, move_ns = 0;
+    Explanation explanation;
+};
+
+// Believed rates of pages [first, first + rates.size()), for `pooltier record`.
+struct PageSlice {
+    uint64_t total_pages = 0;  // one more than the highest page number in use
+    uint64_t first = 0;
+    std::vector<float> rates;  // touches a second
+    std::vector<Place> places;
+};
+inline constexpr uint64_t slice_limit_pages = 32768;
+
+struct BenefitStep {
+    uint64_t pages = 0;
+    double rate = 0;  // touches a second, each
+};
+inline constexpr size_t benefit_limit = 256;
+
+// Whoever runs an engine, seen from the control socket. Called from the socket's thread; must not
+// throw but std::bad_alloc.
+class Controlled {
+  public:
+    virtual ~Controlled() = default;
+    virtual Snapshot status() = 0;
+    virtual Result<PageAnswer> explain(uint64_t address) = 0;
+    virtual Result<void> set(const Limits& limits) = 0;
+    // At most `pages` of them, which is at most slice_limit_pages.
+    virtual Result<PageSlice> pages(uint64_t first, uint64_t pages) = 0;
+    // By falling rate, at most benefit_limit steps, and what the unit of a rate is worth.
+    virtual Result<std::vector<BenefitStep>> benefit() = 0;
+};
+
+}  // namespace libpool::tier

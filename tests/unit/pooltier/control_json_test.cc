@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the control socket, both ways, and what comes of words that are none.
+#include "tier/control_json.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+using namespace libpool;
+using namespace libpool::tier;
+
+namespace {
+
+Snapshot full() {
+    Snapshot s;
+    s.pid = 7;
+    s.target = 8;
+    s.program = "a \"quoted\"\n\xff name";
+    s.tenant = "t";
+    s.state = TieringState::tiered;
+    s.sentence = "says";
+    s.uptime_s = 1.5;
+    s.sampler = "rwp";
+    s.refused = {{"damon", "needs root"}, {"wp", "no"}};
+    s.near_nodes = {0, 2};
+    s.far_nodes = {1};
+    s.tracked_bytes = UINT64_MAX;
+    s.failures = {{16, 3}};
+    s.policy.bank.balance_s = -0.25;
+    s.policy.busy = true;
+    s.policy.boundary_rate = INFINITY;
+    s.ranges = {{0x1000, 4096, "[heap]"}};
+    s.range_count = 1;
+    return s;
+}
+
+std::string refused(const char* request) {
+    auto decoded = decode_request(request);
+    return decoded ? "taken" : decoded.error().sentence;
+}
+
+}  // namespace
+
+TEST(ControlJson, ASnapshotComesBackAsItWas) {
+    auto back = decode_snapshot(encode_answer(full()));
+    ASSERT_TRUE(back) << back.error().sentence;
+    EXPECT_EQ(back->pid, 7);
+    EXPECT_EQ(back->target, 8);
+    EXPECT_EQ(back->program, "a \"quoted\"\n\xef\xbf\xbd name");  // ill-formed bytes are replaced
+    EXPECT_EQ(back->state, TieringState::tiered);
+    EXPECT_EQ(back->refused.size(), 2u);
+    EXPECT_EQ(back->refused[1].why, "no");
+    EXPECT_EQ(back->near_nodes, (std::vector{0, 2}));
+    EXPECT_EQ(back->tracked_bytes, UINT64_MAX);
+    EXPECT_EQ(back->near_limit_bytes, UINT64_MAX);
+    EXPECT_EQ(back->failures[0].code, 16);
+    EXPECT_DOUBLE_EQ(back->policy.bank.balance_s, -0.25);
+    EXPECT_TRUE(back->policy.busy);
+    EXPECT_TRUE(std::isnan(back->policy.boundary_rate));  // JSON has no infinity
+    EXPECT_EQ(back->ranges[0].name, "[heap]");
+    EXPECT_EQ(encode_answer(*back).find('\n'), std::string::npos);
+}
+
+TEST(ControlJson, PagesAndBenefitAndExplanation) {
+    PageSlice slice{
+        10, 3, {0, 1234.5f, 0.001f, NAN}, {Place::near, Place::far, Place::nowhere, Place::near}};
+    auto back = decode_slice(encode_answer(slice));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->places, slice.places);
+    EXPECT_NEAR(back->rates[1], 1234.5, 5);
+    EXPECT_NEAR(back->rates[2], 0.001, 1e-6);
+    EXPECT_EQ(back->rates[3], 0);
+    auto steps = decode_benefit(encode_answer(std::vector<BenefitStep>{{5, 2.5}, {1, 1}}));
+    ASSERT_TRUE(steps);
+    EXPECT_EQ(steps->at(0).pages, 5u);
+    PageAnswer answer;
+    answer.node = -2;
+    answer.explanation.place = Place::far;
+    answer.explanation.hint = Hint::pinned_near;
+    auto told = decode_page_answer(encode_answer(answer));
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->node, -2);
+    EXPECT_EQ(told->explanation.place, Place::far);
+    EXPECT_EQ(told->explanation.hint, Hint::pinned_near);
+}
+
+TEST(ControlJson, RequestsComeBackAsTheyWere) {
+    for (const Request& request :
+         {Request(AskStatus{}), Request(AskBenefit{}), Request(AskExplain{UINT64_MAX}),
+          Request(AskPages{5, 100}),
+          Request(
+              AskSet{{.near_limit_bytes = 5, .cpu_share = 0.02, .move_limit_bytes_per_s = {}}})}) {
+        auto back = decode_request(encode_request(request));
+        ASSERT_TRUE(back) << encode_request(request) << back.error().sentence;
+        EXPECT_EQ(encode_request(*back), encode_request(request));
+    }
+}
+
+TEST(ControlJson, RequestsThatAreNone) {
+    EXPECT_EQ(refused(""), "the request is no JSON object");
+    EXPECT_EQ(refused("[1]"), "the request is no JSON object");
+    EXPECT_EQ(refused("{}"), "the request does not say what to do");
+    EXPECT_EQ(refused("{\"do\":1}"), "the request does not say what to do");
+    EXPECT_EQ(refused("{\"do\":\"stop\"}"),
+              "the request asks for something that is not known here");
+    EXPECT_EQ(refused("{\"do\":\"status\",\"x\":1}"),
+              "the request has a member that is not known here");
+    EXPECT_EQ(refused("{\"do\":\"explain\"}"), "explain needs an address");
+    EXPECT_EQ(refused("{\"do\":\"explain\",\"address\":-1}"),
+              "\"address\" is not of the form that was expected");
+    EXPECT_EQ(refused("{\"do\":\"pages\",\"first\":0,\"pages\":0}"),
+              "pages takes 1 to 32768 of them");
+    EXPECT_EQ(refused("{\"do\":\"pages\",\"first\":0,\"pages\":40000}"),
+              "pages takes 1 to 32768 of them");
+    EXPECT_EQ(refused("{\"do\":\"set\"}"), "set names nothing to set");
+    EXPECT_EQ(refused("{\"do\":\"set\",\"cpu_share\":9}"),
+              "cpu_share 9 is not within 0.0001 and 0.5");
+    EXPECT_EQ(refused("{\"do\":\"set\",\"cpu_share\":null}"),
+              "cpu_share nan is not within 0.0001 and 0.5");
+}
+
+TEST(ControlJson, AnswersThatAreNone) {
+    EXPECT_EQ(decode_done("x").error().sentence, "the answer is no JSON object");
+    EXPECT_EQ(decode_done("{}").error().sentence, "the answer holds neither ok nor error");
+    auto refusal = decode_snapshot(encode_refusal({EACCES, "only root"}));
+    EXPECT_EQ(refusal.error().code, EACCES);
+    EXPECT_EQ(refusal.error().sentence, "only root");
+    EXPECT_EQ(decode_done("{\"error\":\"x\",\"code\":-1}").error().code, EPROTO);
+    EXPECT_FALSE(decode_snapshot("{\"ok\":[]}"));
+    EXPECT_FALSE(decode_snapshot("{\"ok\":{\"pid\":99999999999}}"));
+    EXPECT_FALSE(decode_snapshot("{\"ok\":{\"policy\":7}}"));
+    EXPECT_FALSE(decode_snapshot("{\"ok\":{\"state\":\"odd\"}}"));
+    EXPECT_FALSE(decode_slice("{\"ok\":{\"rates\":[1],\"places\":\"\"}}"));
+    EXPECT_FALSE(decode_snapshot(std::string(100000, '[')));
+}
+
+// Well-formed lines with bytes changed, cut and doubled.
+TEST(ControlJson, AnyLineIsAnswered) {
+    const std::vector<std::string> lines = {
+        encode_answer(full()),
+        encode_request(
+            AskSet{{.near_limit_bytes = 5, .cpu_share = {}, .move_limit_bytes_per_s = {}}}),
+        encode_request(AskPages{1, 2}), encode_answer(PageAnswer{}),
+        encode_answer(PageSlice{2, 0, {1, 2}, {Place::near, Place::far}})};
+    std::mt19937_64 random(3);
+    int requests = 0, snapshots = 0;
+    for (int i = 0; i < 8000; ++i) {
+        std::string line = lines[random() % lines.size()];
+        for (size_t n = random() % 3; n > 0; --n) {
+            size_t at = random() % line.size();
+            switch (random() % 3) {
+                case 0:
+                    line[at] = char(random());
+                    break;
+                case 1:
+                    line.erase(at, 1 + random() % 8);
+                    break;
+                default:
+                    line.insert(at, line.substr(random() % line.size(), random() % 8));
+            }
+            if (line.empty()) line = "{";
+        }
+        requests += decode_request(line).has_value();
+        if (auto snapshot = decode_snapshot(line)) {
+            ++snapshots;
+            (void)encode_answer(*snapshot);
+        }
+        (void)decode_page_answer(line);
+        (void)decode_slice(line);
+        (void)decode_benefit(line);
+    }
+    EXPECT_GT(requests, 200);
+    EXPECT_GT(snapshots, 200);
+}
