@@ -13,11 +13,12 @@ namespace {
 // All in octaves (log2 of touches per second).
 constexpr double lowest = -4;
 constexpr double highest = 16;
-// Sure beliefs first: 143 means, then 64, 33 and 16 of them.
-constexpr std::array<double, 4> spreads = {0.3, 0.6, 1.2, 3};
-constexpr std::array<int, 4> mean_counts = {143, 64, 33, 16};
-constexpr std::array<int, 4> first_of = {0, 143, 207, 240};
-static_assert(first_of[3] + mean_counts[3] == belief_count);
+constexpr size_t spread_count = 5;
+constexpr std::array<double, spread_count> spreads = {0.12, 0.3, 0.7, 1.5, 3};
+constexpr std::array<int, spread_count> mean_counts = {500, 250, 100, 50, 36};
+constexpr std::array<int, spread_count> first_of = {0, 500, 750, 850, 900};
+static_assert(first_of.back() + mean_counts.back() == belief_count);
+constexpr double counted_drift = 0.1;
 constexpr double choose_tail = 0.7;
 constexpr double promise_tail = 1.645;
 
@@ -53,13 +54,13 @@ const BeliefRates& rates_of(Belief belief) {
 
 Belief belief_about(double rate, int spread) {
     double octave = std::log2(std::max(rate, 1e-9));
-    auto kind = size_t(std::clamp(spread, 0, 3));
+    auto kind = size_t(std::clamp(spread, 0, int(spread_count) - 1));
     double level = std::round((octave - lowest) / step_of(int(kind)));
     return Belief(first_of[kind] + int(std::clamp(level, 0.0, mean_counts[kind] - 1.0)));
 }
 
 int spread_of(Belief belief) {
-    int spread = 3;
+    int spread = spread_count - 1;
     while (belief < first_of[size_t(spread)]) --spread;
     return spread;
 }
@@ -76,7 +77,7 @@ const std::array<Belief, belief_count>& beliefs_by_mean() {
 }
 
 // Once a second, give or take anything.
-Belief belief_unknown() { return belief_about(1, 3); }
+Belief belief_unknown() { return belief_about(1, 4); }
 
 struct BeliefUpdate::Tables {
     std::array<std::array<float, point_count>, belief_count> shapes;
@@ -109,7 +110,7 @@ const BeliefUpdate::Tables& BeliefUpdate::tables() {
 }
 
 BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget)
-    : rungs_(rungs_s.size()), forget_(float(forget)) {
+    : rungs_(rungs_s.size()), forget_(float(forget)), nexts_(belief_count) {
     if (rungs_ == 0 || rungs_ > rung_limit) std::abort();
     for (size_t i = 0; i < point_count; ++i) {
         double rate = std::exp2(lowest + double(i) * point_step);
@@ -142,7 +143,7 @@ BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const 
     Next next;
     next.known = true;
     size_t narrow = 0;
-    while (narrow < 2 && width >= spreads[narrow + 1]) ++narrow;
+    while (narrow + 2 < spread_count && width >= spreads[narrow + 1]) ++narrow;
     double part = (width - spreads[narrow]) / (spreads[narrow + 1] - spreads[narrow]);
     next.wider = uint16_t(std::clamp(part, 0.0, 1.0) * 65535);
     for (size_t wider : {0, 1}) {
@@ -155,13 +156,19 @@ BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const 
     return next;
 }
 
-// Half of what is believed is the newest count: exact counts need no long memory, and what is
-// believed still smooths what a short interval makes ragged.
+// Poisson counts are normal enough in octaves: log2 of the count, give or take 1.44/sqrt(count).
 Belief belief_counted(Belief belief, uint32_t count, double seconds) {
-    double counted = double(count) / seconds;
-    bool new_page = spread_of(belief) == 3;
-    double rate = new_page ? counted : 0.5 * counted + 0.5 * rates_of(belief).mean;
-    return belief_about(rate, count >= 16 ? 0 : 1);
+    const double seen = double(count) + 0.5;
+    const double octave = std::log2(seen / seconds), width = 1.44 / std::sqrt(seen);
+    // Pages change their mind: what was believed is a little less sure each time.
+    const double before = std::hypot(width_of(belief), counted_drift);
+    const double weight = 1 / (width * width), weight_before = 1 / (before * before);
+    const double mean =
+        (octave * weight + mean_of(belief) * weight_before) / (weight + weight_before);
+    const double after = std::sqrt(1 / (weight + weight_before));
+    size_t kind = 0;
+    while (kind + 1 < spread_count && after > spreads[kind] * 1.4) ++kind;
+    return belief_about(std::exp2(mean), int(kind));
 }
 
 }  // namespace libpool::tier

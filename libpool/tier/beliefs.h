@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is believed of a page's touch rate, in one byte: a normal distribution over log2 of touches
-// per second, from 1/16 to 65,000 a second, with one of four spreads. The surer, the finer the grid
-// of its means: a step is half a spread, so that rounding adds little noise.
+// What is believed of a page's touch rate, in ten bits: a normal distribution over log2 of touches
+// per second, from 1/16 to 65,000 a second, with one of five spreads. The surer, the finer the grid
+// of its means, since many small steps with rounding would be a random walk.
 //
 // A cycle tells when a page was touched first (its rung). Under a rate r that has likelihood
 // exp(-r a) - exp(-r b) for "between looks at a and b", and exp(-r b) for "not up to b"; Bayes'
@@ -9,20 +9,21 @@
 // pages change their mind. There are so few beliefs that a reading computes each one's successors
 // once and every page is a table look-up. What falls between two beliefs is rounded at random, so
 // that many small steps add up. Rejected: counters per window length (a page that turns hot must
-// first outlive its old windows), and floats (exact, sixteen times the memory).
+// first outlive its old windows), and floats (exact, twice the memory).
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "tier/policy.h"
 
 namespace libpool::tier {
 
-using Belief = uint8_t;
+using Belief = uint16_t;
 
-inline constexpr size_t belief_count = 256;
+inline constexpr size_t belief_count = 936;
 
 struct BeliefRates {
     float mean;            // touches/s; of the logarithm's mean
@@ -33,7 +34,7 @@ struct BeliefRates {
 const BeliefRates& rates_of(Belief belief);
 // Of a page that nothing is known of.
 Belief belief_unknown();
-// The belief whose mean is nearest to a rate; spread 0 (sure) to 3 (a guess).
+// The belief whose mean is nearest to a rate; spread 0 (sure) to 4 (a guess).
 Belief belief_about(double rate, int spread);
 int spread_of(Belief belief);
 // All beliefs by falling mean.
@@ -80,7 +81,7 @@ class BeliefUpdate {
     size_t rungs_;
     float forget_;
     std::array<std::array<float, point_count>, rung_limit + 1> likelihood_;
-    std::array<std::array<Next, rung_limit + 1>, belief_count> nexts_{};
+    std::vector<std::array<Next, rung_limit + 1>> nexts_;  // by belief
 };
 
 // Of exact counts: the next belief after `count` touches in `seconds`.

@@ -12,6 +12,7 @@ namespace {
 
 // A newcomer's lower bound beats its victim's upper bound by this: beliefs of pages that are
 // equally hot differ by chance, and the luckiest of thousands by much.
+constexpr double rest_min_s = 1, rest_part = 0.1;  // of the expected stay: of a page that was moved
 constexpr double swap_ratio = 1.25;
 
 // Classes that are counted apart. Movable: rested; a newcomer has also earned its move.
@@ -24,7 +25,7 @@ using Counts = std::array<std::array<uint64_t, belief_count>, class_count>;
 enum class Respect { all, credit, none };  // rest and credit; credit alone; neither
 
 Class class_of(PageState state, Respect respect) {
-    bool rested = respect != Respect::all || state.rest() >= PageState::rested;
+    bool rested = respect != Respect::all || !state.resting();
     bool earned = respect == Respect::none || state.credit() == PageState::credit_full;
     switch (state.place()) {
         case Place::near:
@@ -59,7 +60,7 @@ void each_unit(Pages& pages, const std::vector<HintedRun>& hints, Visit visit) {
 
 // What streams never comes near, and leaves first.
 Belief believed(const Pages& pages, PageId page, Hint hint) {
-    return hint == Hint::stream ? belief_about(0, 0) : pages.beliefs[page];
+    return hint == Hint::stream ? belief_about(0, 0) : pages.belief(page);
 }
 
 struct Orders {
@@ -136,11 +137,12 @@ std::array<uint32_t, belief_count> credit_steps(const Situation& situation, doub
     return steps;
 }
 
-void age(PageState& state, Belief belief, const std::array<uint32_t, belief_count>& steps,
+// wakes: chance (of 65536) that a page that was moved may be moved again.
+void age(PageState& state, uint32_t wakes, const std::array<uint32_t, belief_count>& steps,
          uint64_t& dice) {
-    if (state.rest() < PageState::rested) state.set_rest(state.rest() + 1);
+    if (state.resting() && (roll(dice) & 0xffff) < wakes) state.set_resting(false);
     if (state.place() != Place::far || state.credit() == PageState::credit_full) return;
-    uint32_t step = steps[belief];
+    uint32_t step = steps[state.belief()];
     if (step == 0) return;
     unsigned credit = state.credit() + (step >> 16);
     if ((roll(dice) & 0xffff) < (step & 0xffff)) ++credit;
@@ -210,10 +212,12 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     Choice choice;
     const uint64_t capacity = situation.near_pages;
     auto steps = credit_steps(situation, terms.passed_s);
+    const double rest_s = std::max(rest_min_s, rest_part * terms.stay_s);
+    const auto wakes = uint32_t(std::min(terms.passed_s / rest_s, 1.0) * 65536);
     std::vector<PageId> pinned;  // far, and told to be near
     each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
         PageState& state = pages.states[page];
-        age(state, pages.beliefs[page], steps, dice);
+        age(state, wakes, steps, dice);
         (state.place() == Place::near ? choice.near : choice.far) += unit;
         choice.guests += state.guest() ? unit : 0;
         choice.exiles += state.exile() ? unit : 0;
@@ -300,7 +304,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         if (victims.empty() || far_room == 0 || left < 2) break;
         // Sending away what the baseline has near takes more than a guess.
         const BeliefRates& stays = rates_of(victims.belief());
-        double beaten = victims.kind() == local ? (stays.high + stays.ceiling) / 2 : stays.high;
+        double beaten = victims.kind() == local ? stays.ceiling : stays.high;
         if (low - beaten <= 2 * admission || low < swap_ratio * beaten) break;
         const double both_s = newcomer_s + price_s(victims.kind());
         uint64_t swaps = std::min({affordable(both_s), newcomers.left(), left / 2});

@@ -11,27 +11,35 @@
 
 namespace libpool::tier {
 
-// Bits 0-1 where it is, 2 its baseline (set: near), 3-5 credit, 6-7 decisions since it was moved.
+// Bits 0-9 what is believed of its rate, 10-11 where it is, 12 its baseline (set: near), 13-14
+// credit, 15 whether it was moved lately.
 class PageState {
   public:
-    static constexpr unsigned credit_full = 7;  // has earned a move
-    static constexpr unsigned rested = 3;
+    static constexpr unsigned credit_full = 3;  // has earned a move
 
-    Place place() const { return Place(bits_ & 3); }
-    bool home_near() const { return bits_ & 4; }
-    unsigned credit() const { return bits_ >> 3 & 7; }
-    unsigned rest() const { return bits_ >> 6; }
+    PageState() { set_belief(belief_unknown()); }
+
+    Belief belief() const { return bits_ & 0x3ff; }
+    Place place() const { return Place(bits_ >> 10 & 3); }
+    bool home_near() const { return bits_ >> 12 & 1; }
+    unsigned credit() const { return bits_ >> 13 & 3; }
+    bool resting() const { return bits_ >> 15; }
     bool guest() const { return place() == Place::near && !home_near(); }
     bool exile() const { return place() == Place::far && home_near(); }
 
-    void set_place(Place place) { bits_ = uint8_t((bits_ & ~3) | uint8_t(place)); }
-    void set_home_near(bool near) { bits_ = uint8_t((bits_ & ~4) | (near ? 4 : 0)); }
-    void set_credit(unsigned credit) { bits_ = uint8_t((bits_ & ~0x38) | credit << 3); }
-    void set_rest(unsigned rest) { bits_ = uint8_t((bits_ & 0x3f) | rest << 6); }
+    void set_belief(Belief belief) { put(0, 0x3ff, belief); }
+    void set_place(Place place) { put(10, 3, unsigned(place)); }
+    void set_home_near(bool near) { put(12, 1, near); }
+    void set_credit(unsigned credit) { put(13, 3, credit); }
+    void set_resting(bool resting) { put(15, 1, resting); }
 
   private:
-    uint8_t bits_ = uint8_t(rested << 6);
+    void put(unsigned at, unsigned mask, unsigned value) {
+        bits_ = uint16_t((bits_ & ~(mask << at)) | value << at);
+    }
+    uint16_t bits_ = 0;
 };
+static_assert(sizeof(PageState) == 2);
 
 struct Block {
     uint16_t pages : 10 = 0;   // tracked ones, from its start: 0…512
@@ -43,7 +51,6 @@ struct Block {
 
 // All tracked pages, by PageId; numbers that are not tracked are Place::nowhere.
 struct Pages {
-    std::vector<Belief> beliefs;
     std::vector<PageState> states;
     std::vector<Block> blocks;
 
@@ -51,14 +58,16 @@ struct Pages {
         size_t block_count = (size_t(end) + block_pages - 1) / block_pages;
         if (block_count <= blocks.size()) return;
         size_t count = block_count * block_pages;
-        beliefs.reserve(count);  // exactly: two bytes a page are promised
-        states.reserve(count);
-        beliefs.resize(count, belief_unknown());
+        states.reserve(count);  // exactly: two bytes a page are promised
         states.resize(count);
         blocks.resize(block_count);
     }
+    Belief belief(size_t page) const { return states[page].belief(); }
+    void set_belief(Run run, Belief belief) {
+        for (PageId page = run.first; page < run.end(); ++page) states[page].set_belief(belief);
+    }
     size_t bytes() const {
-        return beliefs.capacity() + states.capacity() + blocks.capacity() * sizeof(Block);
+        return states.capacity() * sizeof(PageState) + blocks.capacity() * sizeof(Block);
     }
 };
 

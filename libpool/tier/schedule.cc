@@ -67,8 +67,9 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
         aim.rungs_s.push_back(at_s * jitter);
     };
     const bool wide = !full_ && (introduced_ <= introduction || turn_ % wide_turns == 0);
+    add(least);  // the bank's books are kept by the shortest look
     if (wide) {
-        for (double at_s = least; at_s < telling_s / 2; at_s *= 4) add(at_s);
+        for (double at_s = least * 4; at_s < telling_s / 2; at_s *= 4) add(at_s);
     } else {
         add(telling_s / 16);
         add(telling_s / 4);

@@ -17,16 +17,20 @@ namespace libpool::tier {
 
 namespace {
 
-constexpr double forgetting_usual =
-    0.01;  // share of a belief that returns to the prior per reading
-constexpr double forgetting_changed = 0.3;  // for the first readings after a change
+// Share of a belief that returns to the prior per reading; and for the first ones after a change.
+constexpr double forgetting_usual = 0.001;
+constexpr double forgetting_changed = 0.3;
 constexpr int changed_readings = 2;
 constexpr double stay_min_s = 5, stay_max_s = 300;
-constexpr uint32_t odd_pages = 4;  // of a block: as many on the wrong side make it contested
-constexpr double alike_hot = 0.5, alike_cold = 0.05;  // shares of touched pages of a sample
-constexpr double share_step = 0.2;  // weight of the newest reading in the near share
+// Of a block: as many pages on the wrong side make it contested.
+constexpr uint32_t odd_pages = 4;
+// Shares of touched pages of a sample, from which all of a block are taken to be hot, to be cold.
+constexpr double alike_hot = 0.5, alike_cold = 0.05;
+// Weight of the newest reading in the near share.
+constexpr double share_step = 0.2;
 constexpr double hot_hint_factor = 4;
-constexpr double kept_part = 0.15;  // of the allowance
+// Part of the allowance that is not spent on new deviations.
+constexpr double kept_part = 0.15;
 
 // Touches that one seen touch in `window_s` stands for, of a page with this rate.
 double multiplicity(double rate, double window_s) {
@@ -81,7 +85,7 @@ class LadderPolicy final : public TierPolicy {
     // What one reading adds up to. Touches stand for pages that were not armed, too.
     struct Sums {
         double near = 0, far = 0;       // touches in the telling window, as believed
-        double guests = 0, exiles = 0;  // at their lower and upper bounds
+        double guests = 0, exiles = 0;  // touched at the first look
         double seen = 0, seen_far = 0;  // pages touched in the telling window
         uint64_t touches = 0;           // blocks in which any was: pages of a block go together
     };
@@ -94,7 +98,7 @@ class LadderPolicy final : public TierPolicy {
     };
     void observe_segment(Context& context, Run segment, const Sight* sights,
                          const uint32_t* counts);
-    void count_touch(Context& context, PageId page, bool touched, double weight, double unit);
+    void count_touch(Context& context, PageId page, Sight sight, double weight, double unit);
     void observe_sample(Context& context, Run segment, const Sight* sights);
     void learn_block(size_t block);
     void book(const Context& context, const Situation& situation);
@@ -118,7 +122,8 @@ class LadderPolicy final : public TierPolicy {
     double learn_until_s_ = 0;  // the allowance is set until then
     int forget_more_ = 0;
     double last_decide_s_ = 0;
-    double total_rate_ = 0;  // touches/s of all pages: the most lately seen
+    double total_rate_ = 0;     // touches/s of all pages: the most lately seen
+    double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     double boundary_rate_ = 1;
     uint64_t home_near_ = 0;   // pages whose baseline is near
     uint64_t near_pages_ = 0;  // capacity, as last told
@@ -138,7 +143,6 @@ void LadderPolicy::track(Run run) {
         block.pages = uint16_t(std::min<uint32_t>(block_pages, run.end() - page));
     }
     for (PageId page = run.first; page < run.end(); ++page) {
-        pages_.beliefs[page] = belief_unknown();
         pages_.states[page] = PageState{};
     }
     begun_ = false;  // learn again
@@ -168,7 +172,6 @@ void LadderPolicy::place(std::span<const PageId> pages, Place where) {
             home_near_ -= state.home_near();
             (before == Place::near ? near_ : far_)--;
             state = PageState{};
-            pages_.beliefs[page] = belief_unknown();
             continue;
         }
         if (before == Place::nowhere) {
@@ -183,7 +186,7 @@ void LadderPolicy::place(std::span<const PageId> pages, Place where) {
             }
             (before == Place::near ? near_ : far_)--;
             bank_.spend(last_.move_ns * 1e-9);
-            state.set_rest(0);
+            state.set_resting(true);
             state.set_credit(0);
         }
         state.set_place(where);
@@ -206,24 +209,23 @@ Aim LadderPolicy::aim(const Situation& situation) {
     if (full_cycles_ < 2 && near_ + far_ > 0) {
         boundary_rate = std::max(total_rate_ / double(near_ + far_), 1e-2);
     }
-    const bool broke = config_.bank && full_cycles_ > 2 && bank_.balance_s() < 0;
+    const bool broke =
+        config_.bank && full_cycles_ > 2 && bank_.balance_s() < kept_part * bank_.allowance_s();
     const Mood mood = busy(situation.now_s) ? Mood::busy : broke ? Mood::poor : Mood::usual;
     return schedule_.next(pages_, situation, boundary_rate, mood);
 }
 
-void LadderPolicy::count_touch(Context& context, PageId page, bool touched, double weight,
+void LadderPolicy::count_touch(Context& context, PageId page, Sight sight, double weight,
                                double unit) {
-    if (!touched) return;
+    if (sight > context.booking) return;
     const PageState state = pages_.states[page];
-    const BeliefRates& rates = rates_of(pages_.beliefs[page]);
+    const BeliefRates& rates = rates_of(pages_.belief(page));
     const double window_s = context.booking_s;
     double stands_for = weight * multiplicity(rates.mean * unit, window_s);
     (state.place() == Place::near ? context.sums.near : context.sums.far) += stands_for;
-    if (state.guest()) {
-        context.sums.guests += weight * multiplicity(rates.low * unit, window_s);
-    } else if (state.exile()) {
-        context.sums.exiles += weight * multiplicity(rates.high * unit, window_s);
-    }
+    // By sight alone: beliefs can be wrong where a page changes its ways, and must not be here.
+    if (sight == 0 && state.guest()) context.sums.guests += weight;
+    if (sight == 0 && state.exile()) context.sums.exiles += weight;
 }
 
 // A few pages of a block whose pages are alike: they stand for the others too.
@@ -236,8 +238,7 @@ void LadderPolicy::observe_sample(Context& context, Run segment, const Sight* si
         if (sights[i] == page_absent) continue;
         ++present;
         touched += sights[i] <= context.telling;
-        alike +=
-            1 - std::exp(-rates_of(pages_.beliefs[segment.first + i]).mean * context.telling_s);
+        alike += 1 - std::exp(-rates_of(pages_.belief(segment.first + i)).mean * context.telling_s);
     }
     double surprise = std::abs(double(touched) - alike);
     if (surprise > 1.5 + 2 * std::sqrt(std::min(alike, present - alike) + 0.25)) {
@@ -250,11 +251,11 @@ void LadderPolicy::observe_sample(Context& context, Run segment, const Sight* si
         block.hot = share >= alike_hot;
     }
     // One belief for all: what each sample says of it.
-    Belief belief = pages_.beliefs[segment.first];
+    Belief belief = pages_.belief(segment.first);
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] != page_absent) belief = context.sample.next(belief, sights[i], dice_);
     }
-    std::fill_n(pages_.beliefs.begin() + PageId(index * block_pages), block.pages, belief);
+    pages_.set_belief({PageId(index * block_pages), block.pages}, belief);
 }
 
 void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* sights,
@@ -268,8 +269,8 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
             PageId page = segment.first + i;
             const PageState state = pages_.states[page];
             if (state.place() == Place::nowhere) continue;
-            pages_.beliefs[page] =
-                belief_counted(pages_.beliefs[page], counts[i], context.booking_s);
+            pages_.states[page].set_belief(
+                belief_counted(state.belief(), counts[i], context.booking_s));
             (state.place() == Place::near ? context.sums.near : context.sums.far) += counts[i];
             if (state.guest()) context.sums.guests += counts[i];
             if (state.exile()) context.sums.exiles += counts[i];
@@ -283,8 +284,7 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     if (block.huge) {
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
-        count_touch(context, first, sights[0] <= context.booking, 1 / schedule_.blocks_share(),
-                    block_pages);
+        count_touch(context, first, sights[0], 1 / schedule_.blocks_share(), block_pages);
         if (sights[0] <= context.telling) {
             context.sums.seen += 1 / schedule_.blocks_share();
             if (pages_.states[first].place() == Place::far) {
@@ -292,8 +292,8 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
             }
             ++context.sums.touches;
         }
-        Belief next = context.huge.next(pages_.beliefs[first], sights[0], dice_);
-        std::fill_n(pages_.beliefs.begin() + first, block.pages, next);
+        Belief next = context.huge.next(pages_.belief(first), sights[0], dice_);
+        pages_.set_belief({first, block.pages}, next);
         return;
     }
     bool touched = false;
@@ -301,7 +301,7 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
         if (pages_.states[page].place() == Place::nowhere) continue;
-        count_touch(context, page, sights[i] <= context.booking, weight, 1);
+        count_touch(context, page, sights[i], weight, 1);
         if (sights[i] <= context.telling) {
             context.sums.seen += weight;
             context.sums.seen_far += pages_.states[page].place() == Place::far ? weight : 0;
@@ -316,7 +316,7 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
-        pages_.beliefs[page] = context.small.next(pages_.beliefs[page], sights[i], dice_);
+        pages_.states[page].set_belief(context.small.next(pages_.belief(page), sights[i], dice_));
     }
     if (segment.pages == block.pages) learn_block(index);
 }
@@ -327,7 +327,7 @@ void LadderPolicy::learn_block(size_t index) {
     uint32_t above = 0, below = 0;
     double octaves = 0;
     for (uint32_t i = 0; i < block.pages; ++i) {
-        const BeliefRates& rates = rates_of(pages_.beliefs[index * block_pages + i]);
+        const BeliefRates& rates = rates_of(pages_.belief(index * block_pages + i));
         above += rates.high > boundary_rate_;
         below += rates.low < boundary_rate_;
         octaves += std::log2(double(rates.mean));
@@ -335,8 +335,8 @@ void LadderPolicy::learn_block(size_t index) {
     block.uniform = above < odd_pages || below < odd_pages;
     block.hot = above >= odd_pages;
     if (block.uniform) {
-        Belief shared = belief_about(std::exp2(octaves / block.pages), 1);
-        std::fill_n(pages_.beliefs.begin() + index * block_pages, block.pages, shared);
+        Belief shared = belief_about(std::exp2(octaves / block.pages), 0);
+        pages_.set_belief({PageId(index * block_pages), block.pages}, shared);
     }
 }
 
@@ -351,8 +351,10 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     }
     if (schedule_.full() && full_cycles_ == 0 && near_ + far_ > 0) {
         // Pages nothing is known of are guessed to be like the average: the glances tell it.
-        Belief guess = belief_about(total_rate_ / double(near_ + far_), 3);
-        std::replace(pages_.beliefs.begin(), pages_.beliefs.end(), belief_unknown(), guess);
+        Belief guess = belief_about(total_rate_ / double(near_ + far_), 4);
+        for (PageState& state : pages_.states) {
+            if (state.belief() == belief_unknown()) state.set_belief(guess);
+        }
     }
     double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
     if (forget_more_ > 0 && schedule_.full()) --forget_more_;
@@ -396,8 +398,12 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     double stands_for_s =
         exact ? context.booking_s : schedule_.weight_s() + context.reading.rungs_s.back();
     double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
-    bank_.book(sums.guests * per_s * touch_s * stands_for_s,
-               sums.exiles * per_s * touch_s * stands_for_s);
+    // One look of length w books a touch as one per w. For what is earned that is never too much;
+    // for what is lost, twice that is enough up to 1.59/w touches a second: 2(1 - exp(-x)) >= x.
+    const double look_s = exact ? context.booking_s : context.reading.rungs_s.front();
+    const double booked_s = touch_s * stands_for_s / look_s;
+    bank_.book(sums.guests * booked_s, sums.exiles * booked_s * (exact ? 1 : 2));
+    resolved_rate_ = 1.59 / look_s;
 
     double all = sums.near + sums.far;
     total_rate_ = std::max(0.97 * total_rate_, all * per_s);
@@ -459,10 +465,10 @@ void LadderPolicy::hint(Run run, Hint hint) {
         if (lasting) block.hinted = 1;
         block.uniform = 0;
         if (hint == Hint::hot) {
-            pages_.beliefs[page] = belief_about(hot_hint_factor * boundary_rate_, 1);
+            pages_.states[page].set_belief(belief_about(hot_hint_factor * boundary_rate_, 2));
             pages_.states[page].set_credit(PageState::credit_full);
         } else if (hint == Hint::cold) {
-            pages_.beliefs[page] = belief_about(0, 1);
+            pages_.states[page].set_belief(belief_about(0, 2));
         }
     }
 }
@@ -489,6 +495,7 @@ TierStatus LadderPolicy::status() const {
         status.near_share_low = std::max(0.0, near_share_.mean() - near_share_.half_width());
         status.near_share_high = std::min(1.0, near_share_.mean() + near_share_.half_width());
     }
+    bank.resolved_rate = resolved_rate_;
     status.boundary_rate = boundary_rate_;
     status.cycles = cycles_;
     status.changes = changes_;
@@ -508,7 +515,7 @@ Explanation LadderPolicy::explain(PageId page) const {
         return e;
     }
     const PageState state = pages_.states[page];
-    const BeliefRates& rates = rates_of(pages_.beliefs[page]);
+    const BeliefRates& rates = rates_of(pages_.belief(page));
     e.place = state.place();
     e.baseline = state.home_near() ? Place::near : Place::far;
     e.huge = pages_.blocks[page / block_pages].huge;
@@ -544,7 +551,7 @@ Explanation LadderPolicy::explain(PageId page) const {
     } else if (state.credit() < PageState::credit_full) {
         e.verdict =
             text("far for now: its touches have earned %.0f %% of a move", 100 * e.credit_share);
-    } else if (state.rest() < PageState::rested) {
+    } else if (state.resting()) {
         e.verdict = "far for now: it was moved a moment ago";
     } else if (near_ >= near_pages_ && e.rate_low - e.victim_rate_high <= 2 * e.admission_rate) {
         e.verdict = text(
@@ -566,7 +573,7 @@ std::vector<float> LadderPolicy::rates(Run run) const {
     for (uint32_t i = 0; i < run.pages; ++i) {
         size_t page = size_t(run.first) + i;
         if (page < pages_.states.size() && pages_.states[page].place() != Place::nowhere) {
-            out[i] = rates_of(pages_.beliefs[page]).mean;
+            out[i] = rates_of(pages_.belief(page)).mean;
         }
     }
     return out;
@@ -575,7 +582,7 @@ std::vector<float> LadderPolicy::rates(Run run) const {
 std::vector<TierPolicy::Step> LadderPolicy::benefit() const {
     std::array<uint64_t, belief_count> pages{};
     for (size_t page = 0; page < pages_.states.size(); ++page) {
-        if (pages_.states[page].place() != Place::nowhere) ++pages[pages_.beliefs[page]];
+        if (pages_.states[page].place() != Place::nowhere) ++pages[pages_.belief(page)];
     }
     std::vector<Step> steps;
     for (Belief belief : beliefs_by_mean()) {

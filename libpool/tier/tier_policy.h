@@ -35,6 +35,7 @@ struct BankStatus {
     double margin_s = 0;         // kept for confidence
     double reserve_s = 0;        // kept for the way back, and for what is lost until it is noticed
     double balance_s = 0;        // allowance + earned - lost - spent - margin - reserve
+    double resolved_rate = 0;    // touches/s of one page up to which the books are right
     uint64_t guests = 0;
     uint64_t exiles = 0;
     uint64_t returned_pages = 0;  // undone because a reserve could not be held
