@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C face: checks arguments, turns Results into (negative errno, sentence), and owns the thread
-// of a tiering. No exception leaves it: what the standard library throws is lack of memory.
+// The C face: checks arguments, turns Results into (negative errno, sentence). No exception leaves
+// it: what the standard library throws is lack of memory.
 #include <pool/pool.h>
-#include <time.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <iterator>
 #include <limits>
-#include <thread>
 
 #include "arena.h"
-#include "engine.h"
 #include "evacuate.h"
-#include "latency.h"
-#include "signals.h"
+#include "tier/sampler_choice.h"
+#include "tier/tiering.h"
 #include "tiers.h"
 #include "topology.h"
 #include "uapi.h"
@@ -32,10 +27,7 @@ struct pool_arena {
     Arena value;
 };
 struct pool_options {
-    EngineConfig config;
-    pool_mover_kind mover = POOL_MOVER_KERNEL;
-    std::string record_to;
-    double gain_ns = 0;  // 0: measured at start
+    tier::TieringWish wish;
 };
 struct pool_moved {
     Evacuation value;
@@ -67,51 +59,6 @@ int guarded(Body body) {
     }
 }
 
-// Real time, and a wait that stop() ends.
-class ThreadClock final : public Clock {
-  public:
-    double now_s() override { return read(CLOCK_MONOTONIC); }
-    double thread_cpu_s() override { return read(CLOCK_THREAD_CPUTIME_ID); }
-    bool wait(double seconds) override {
-        std::unique_lock guard(lock_);
-        return !changed_.wait_for(guard, std::chrono::duration<double>(seconds),
-                                  [this] { return stop_; });
-    }
-    void stop() {
-        std::lock_guard guard(lock_);
-        stop_ = true;
-        changed_.notify_all();
-    }
-
-  private:
-    static double read(clockid_t clock) {
-        timespec time{};
-        clock_gettime(clock, &time);
-        return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-    }
-    std::mutex lock_;
-    std::condition_variable changed_;
-    bool stop_ = false;
-};
-
-Result<void> check_moving_works(Kernel& kernel) {
-    int on_stack = 0;
-    uint64_t page = reinterpret_cast<uint64_t>(&on_stack) & ~(page_bytes - 1);
-    int node = where(kernel, 0, {&page, 1}).front();
-    if (node >= 0) return {};
-    return fail(-node, "move_pages is refused: %s (a seccomp profile of the container may do that)",
-                errno_text(-node).c_str());
-}
-
-// The wished gain, else the measured one, else (no room, another CPU) what CXL memory typically
-// costs.
-double gain_of(double wished_ns, const EngineConfig& config) {
-    constexpr double typical_ns = 150;
-    if (wished_ns > 0) return wished_ns;
-    return measure_gain_ns(config.near_nodes.front(), config.far_nodes.front())
-        .value_or(typical_ns);
-}
-
 // Counts are the whole interface: node sums, sorted by errno.
 int nth_reason(const Reasons& reasons, size_t index, int* reason, uint64_t* pages) {
     if (!reason || !pages) return refuse("reason and pages must not be NULL");
@@ -122,19 +69,19 @@ int nth_reason(const Reasons& reasons, size_t index, int* reason, uint64_t* page
     return 0;
 }
 
+Progress forwarded(pool_progress progress, void* context) {
+    if (!progress) return {};
+    return [=](uint64_t done, uint64_t total) { return progress(context, done, total) == 0; };
+}
+
 int run_evacuation(pid_t pid, const Site& site, const int* to_nodes, size_t to_count,
                    pool_progress progress, void* context, pool_moved** out) {
     if (!out || (!to_nodes && to_count > 0)) return refuse("out and to_nodes must not be NULL");
     return guarded([&] {
         auto kernel = make_kernel();
         KernelMover mover(*kernel);
-        Progress forward;
-        if (progress) {
-            forward = [&](uint64_t done, uint64_t total) {
-                return progress(context, done, total) == 0;
-            };
-        }
-        auto result = evacuate(*kernel, mover, pid, site, {to_nodes, to_nodes + to_count}, forward);
+        auto result = evacuate(*kernel, mover, pid, site, {to_nodes, to_nodes + to_count},
+                               forwarded(progress, context));
         if (!result) return report(result);
         bool stopped = result->stopped;
         *out = new pool_moved{std::move(*result)};
@@ -186,13 +133,7 @@ constexpr OptionRange option_ranges[] = {
 }  // namespace
 
 struct pool_tiering {
-    std::ofstream record;
-    std::unique_ptr<Kernel> kernel;
-    std::unique_ptr<Sampler> sampler;
-    std::unique_ptr<Mover> mover;
-    ThreadClock clock;
-    std::unique_ptr<Engine> engine;
-    std::thread thread;
+    std::unique_ptr<tier::Tiering> value;
 };
 
 const char* pool_version(void) { return "0.2"; }
@@ -348,7 +289,13 @@ size_t pool_arena_size_bytes(const pool_arena* arena) { return arena->value.byte
 
 int pool_sampler_probe(pool_sampler_kind kind) {
     if (kind != POOL_SAMPLER_RWP) return refuse("there is no such sampler");
-    return guarded([&] { return report(probe_rwp()); });
+    return guarded([&] {
+        for (const tier::SamplerState& state : tier::probe_samplers("")) {
+            if (state.name == "rwp")
+                return state.usable ? 0 : refuse(state.why.c_str(), EOPNOTSUPP);
+        }
+        return refuse("there is no such sampler");
+    });
 }
 
 int pool_options_new(pool_options** out) {
@@ -373,31 +320,31 @@ int pool_options_set(pool_options* options, pool_option option, uint64_t value) 
                                          static_cast<unsigned long long>(high),
                                          static_cast<unsigned long long>(value))});
     }
-    EngineConfig& config = options->config;
+    tier::TieringWish& wish = options->wish;
     switch (option) {
         case POOL_OPTION_NEAR_LIMIT_BYTES:
-            config.near_limit_bytes = value;
+            wish.engine.near_limit_bytes = value;
             break;
         case POOL_OPTION_CPU_BUDGET_PPM:
-            config.cpu_share = double(value) * 1e-6;
+            wish.policy.cpu_share = double(value) * 1e-6;
+            wish.policy.busy_cpu_share = std::min(3 * wish.policy.cpu_share, 1.0);
             break;
         case POOL_OPTION_MOVER:
-            options->mover = static_cast<pool_mover_kind>(value);
+            wish.dry = value == POOL_MOVER_DRY;
             break;
         case POOL_OPTION_MOVE_LIMIT_BYTES_PER_S:
-            config.move_limit_bytes_per_s = value;
+            wish.engine.move_limit_bytes_per_s = value;
             break;
         case POOL_OPTION_GAIN_NS:
-            options->gain_ns = double(value);
+            wish.loss_ns = double(value);
             break;
-        case POOL_OPTION_STAY_MS:
-            config.stay_s = double(value) * 1e-3;
+        case POOL_OPTION_STAY_MS:  // the policy finds that out itself
             break;
         case POOL_OPTION_DECIDE_MS:
-            config.decide_s = double(value) * 1e-3;
+            wish.engine.decide_s = double(value) * 1e-3;
             break;
         case POOL_OPTION_SEED:
-            config.seed = value;
+            wish.policy.seed = value;
             break;
     }
     return 0;
@@ -405,63 +352,22 @@ int pool_options_set(pool_options* options, pool_option option, uint64_t value) 
 
 int pool_options_record_to(pool_options* options, const char* path) {
     if (!options || !path) return refuse("options and path must not be NULL");
-    return guarded([&] {
-        options->record_to = path;
-        return 0;
-    });
+    return refuse("since 0.2 the library writes no recordings: `pooltier record` does", ENOTSUP);
 }
 
 int pool_tiering_start(const pool_topology* topology, const pool_options* options,
                        pool_tiering** out) {
     if (!topology || !out) return refuse("topology and out must not be NULL");
     return guarded([&] {
-        const Topology& nodes = topology->value;
-        if (nodes.tier_names.size() < 2) return report(Error{EOPNOTSUPP, nodes.reason});
         const pool_options defaults{};
-        const pool_options& wish = options ? *options : defaults;
-
-        auto tiering = std::make_unique<pool_tiering>();
-        tiering->kernel = make_kernel();
-        if (auto works = check_moving_works(*tiering->kernel); !works) return report(works);
-        auto sampler = make_rwp_sampler();
-        if (!sampler) {
-            return report(Error{EOPNOTSUPP, "no sampler is usable: " + sampler.error().sentence});
-        }
-        tiering->sampler = std::move(*sampler);
-        if (wish.mover == POOL_MOVER_DRY) {
-            tiering->mover = std::make_unique<DryMover>(*tiering->kernel);
-        } else {
-            tiering->mover = std::make_unique<KernelMover>(*tiering->kernel);
-        }
-        if (!wish.record_to.empty()) {
-            tiering->record.open(wish.record_to);
-            if (!tiering->record) {
-                return report(Error{EIO, wish.record_to + " cannot be written"});
-            }
-        }
-        EngineConfig config = wish.config;
-        config.near_nodes = nodes.tier_nodes(0);
-        config.far_nodes = nodes.nodes_beyond(0);
-        config.gain_ns = gain_of(wish.gain_ns, config);
-        tiering->engine = std::make_unique<Engine>(
-            *tiering->sampler, *tiering->mover, *tiering->kernel, tiering->clock, config,
-            tiering->record.is_open() ? &tiering->record : nullptr);
-        {
-            SignalsBlocked inherited;
-            tiering->thread = std::thread([engine = tiering->engine.get()] { engine->run(); });
-        }
-        pthread_setname_np(tiering->thread.native_handle(), "libpool");
-        *out = tiering.release();
+        auto started = tier::Tiering::start(topology->value, (options ? *options : defaults).wish);
+        if (!started) return report(started);
+        *out = new pool_tiering{std::move(*started)};
         return 0;
     });
 }
 
-void pool_tiering_stop(pool_tiering* tiering) {
-    if (!tiering) return;
-    tiering->clock.stop();
-    tiering->thread.join();
-    delete tiering;
-}
+void pool_tiering_stop(pool_tiering* tiering) { delete tiering; }
 
 int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes) {
     auto start = reinterpret_cast<uint64_t>(base);
@@ -469,27 +375,82 @@ int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes) {
     if (start % page_bytes != 0 || bytes % page_bytes != 0) {
         return refuse("base and bytes must be multiples of 4096");
     }
-    return guarded([&] { return report(tiering->engine->add({start, bytes / page_bytes})); });
+    return guarded([&] {
+        return report(tiering->value->engine().add({start, bytes / page_bytes}));
+    });
 }
 
 int pool_tiering_remove(pool_tiering* tiering, void* base) {
     if (!tiering) return refuse("tiering must not be NULL");
     return guarded(
-        [&] { return report(tiering->engine->remove(reinterpret_cast<uint64_t>(base))); });
+        [&] { return report(tiering->value->engine().remove(reinterpret_cast<uint64_t>(base))); });
+}
+
+int pool_hint(pool_tiering* tiering, const void* base, size_t bytes, pool_hint_kind hint) {
+    if (!tiering || !base) return refuse("tiering and base must not be NULL");
+    if (bytes == 0 || bytes > SIZE_MAX / 2) return refuse("a hint is about 1 byte at least");
+    static constexpr tier::Hint hints[] = {tier::Hint::none, tier::Hint::hot, tier::Hint::cold,
+                                           tier::Hint::pinned_near, tier::Hint::stream};
+    if (hint < 0 || static_cast<size_t>(hint) >= std::size(hints)) {
+        return refuse("there is no such hint");
+    }
+    uint64_t start = reinterpret_cast<uint64_t>(base) & ~(page_bytes - 1);
+    uint64_t end = reinterpret_cast<uint64_t>(base) + bytes;
+    tier::AddressRun range{start, (end - start + page_bytes - 1) / page_bytes};
+    return guarded([&] { return report(tiering->value->engine().hint(range, hints[hint])); });
 }
 
 uint64_t pool_tiering_stat(const pool_tiering* tiering, pool_stat stat) {
-    if (stat < 0 || static_cast<size_t>(stat) >= stat_count) return 0;
-    return tiering->engine->stat(static_cast<Stat>(stat));
+    auto ns = [](double seconds) { return static_cast<uint64_t>(std::max(seconds, 0.0) * 1e9); };
+    const tier::EngineStatus now = tiering->value->engine().status();
+    switch (stat) {
+        case POOL_STAT_WINDOWS:
+            return now.cycles;
+        case POOL_STAT_ARMED_PAGES:
+            return now.armed_pages;
+        case POOL_STAT_TOUCHED_PAGES:
+            return now.touched_pages;
+        case POOL_STAT_PROMOTED_PAGES:
+            return now.promoted_pages;
+        case POOL_STAT_DEMOTED_PAGES:
+            return now.demoted_pages;
+        case POOL_STAT_FAILED_PAGES:
+            return now.failed_pages;
+        case POOL_STAT_WANTED_PAGES:
+            return now.wanted_pages;
+        case POOL_STAT_NO_ROOM_PAGES:
+            return now.no_room_pages;
+        case POOL_STAT_NEAR_PAGES:
+            return now.near_bytes / page_bytes;
+        case POOL_STAT_FAR_PAGES:
+            return now.far_bytes / page_bytes;
+        case POOL_STAT_THREAD_CPU_NS:
+            return ns(now.thread_cpu_s);
+        case POOL_STAT_FAULT_CPU_NS:
+            return ns(now.fault_cpu_s);
+        case POOL_STAT_MOVE_NS:
+            return ns(now.move_s);
+        case POOL_STAT_DECISIONS:
+            return now.decisions;
+        case POOL_STAT_TRACKED_BYTES:
+            return now.tracked_bytes;
+        case POOL_STAT_GAIN_NS:
+            return static_cast<uint64_t>(std::max(now.loss_ns, 0.0));
+        case POOL_STAT_MOVE_COST_NS:
+            return static_cast<uint64_t>(now.move_ns);
+    }
+    return 0;
 }
 
 int pool_tiering_failure(const pool_tiering* tiering, size_t index, int* reason, uint64_t* pages) {
-    return guarded([&] { return nth_reason(tiering->engine->reasons(), index, reason, pages); });
+    return guarded([&] {
+        return nth_reason(tiering->value->engine().status().reasons, index, reason, pages);
+    });
 }
 
 int pool_tiering_status(const pool_tiering* tiering, char* buffer, size_t buffer_bytes) {
     return guarded([&] {
-        std::string status = tiering->engine->status();
+        std::string status = tiering->value->describe();
         if (buffer && buffer_bytes > 0) {
             size_t copied = std::min(status.size(), buffer_bytes - 1);
             std::memcpy(buffer, status.data(), copied);
@@ -497,6 +458,24 @@ int pool_tiering_status(const pool_tiering* tiering, char* buffer, size_t buffer
         }
         return static_cast<int>(status.size());
     });
+}
+
+int pool_drain(pool_tiering* tiering, int node, uint64_t deadline_ms, pool_progress progress,
+               void* context, pool_moved** out) {
+    if (!tiering || !out) return refuse("tiering and out must not be NULL");
+    return guarded([&] {
+        Progress forward = forwarded(progress, context);
+        auto result = tiering->value->drain(node, double(deadline_ms) * 1e-3, forward);
+        if (!result) return report(result);
+        bool stopped = result->stopped;
+        *out = new pool_moved{std::move(*result)};
+        return stopped ? refuse("the progress function stopped the drain", ECANCELED) : 0;
+    });
+}
+
+int pool_readmit(pool_tiering* tiering, int node) {
+    if (!tiering) return refuse("tiering must not be NULL");
+    return guarded([&] { return report(tiering->value->readmit(node)); });
 }
 
 // ---- pages ----

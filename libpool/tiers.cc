@@ -67,7 +67,7 @@ Result<Declaration> parse_declaration(const std::string& words, const std::strin
 
 Result<void> declare_tiers(Topology& topology, const Declaration& declared) {
     if (auto good = check(declared); !good) return good;
-    std::vector<int> empty;
+    std::vector<int> empty, later[2];
     std::vector<Node> kept;
     size_t found[2] = {0, 0};
     for (size_t tier : {0, 1}) {
@@ -75,6 +75,7 @@ Result<void> declare_tiers(Topology& topology, const Declaration& declared) {
             const Node* known = topology.find(node);
             if (!known) {
                 empty.push_back(node);
+                later[tier].push_back(node);
                 continue;
             }
             kept.push_back(*known);
@@ -89,6 +90,8 @@ Result<void> declare_tiers(Topology& topology, const Declaration& declared) {
     }
     std::sort(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.id < b.id; });
     topology.nodes = std::move(kept);
+    topology.later_near = std::move(later[0]);
+    topology.later_far = std::move(later[1]);
     topology.source = TierSource::declared;
     topology.tier_names = {"near", "far"};
     topology.reason = text("declared: near %s, far %s", list_of(declared.near).c_str(),

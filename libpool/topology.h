@@ -43,6 +43,7 @@ struct Topology {
     std::string reason;                   // one sentence
     std::vector<std::string> tier_names;  // nearest first
     std::vector<Node> nodes;              // with memory only, by id
+    std::vector<int> later_near, later_far;  // declared, without memory at the time
 
     const Node* find(int node) const;
     std::vector<int> tier_nodes(size_t tier) const;

@@ -398,6 +398,7 @@ void Engine::carry_out(const Plan& plan) {
 // Moves pages to the target with the most room; returns how many are there now.
 uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>& targets,
                            Place where) {
+    if (targets.empty()) return 0;  // the last node of the tier is gone
     int target = targets.front();
     uint64_t best = 0;
     for (int node : targets) {
@@ -488,6 +489,17 @@ Result<void> Engine::hint(const AddressRun& range, Hint hint) {
                     hex(range.start));
     }
     return {};
+}
+
+void Engine::set_nodes(std::vector<int> near, std::vector<int> far) {
+    std::lock_guard guard(lock_);
+    config_.near_nodes = std::move(near);
+    config_.far_nodes = std::move(far);
+    for (const auto& tracked : tracked_) {
+        std::vector<PageId> all(tracked->range.pages);
+        for (size_t i = 0; i < all.size(); ++i) all[i] = tracked->first + PageId(i);
+        ask(all);
+    }
 }
 
 void Engine::set_near_limit(uint64_t bytes) {

@@ -71,6 +71,9 @@ class Engine {
     void run();
 
     Result<void> hint(const AddressRun& range, Hint hint);
+    // Nodes came, went or are drained. All tracked pages are asked about anew: also what to call
+    // when somebody else has moved many.
+    void set_nodes(std::vector<int> near, std::vector<int> far);
     void set_near_limit(uint64_t bytes);
     void set_move_limit(uint64_t bytes_per_s);
     void set_cpu_share(double share);

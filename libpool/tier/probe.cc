@@ -37,6 +37,11 @@ class RealLoads final : public LoadSource {
 
 std::unique_ptr<LoadSource> make_load_source() { return std::make_unique<RealLoads>(); }
 
+double ProbeReading::loss_ns() const {
+    constexpr double clearly = 0.95, least_ns = 10;
+    return far_ns < clearly * near_ns ? 0 : std::max(far_ns - near_ns, least_ns);
+}
+
 LatencyProbe::LatencyProbe(LoadSource& source, std::vector<int> near, std::vector<int> far,
                            ProbeConfig config)
     : source_(source), near_(std::move(near)), far_(std::move(far)), config_(config) {}

@@ -39,7 +39,9 @@ struct ProbeReading {
     bool known = false;  // of no account before: at least 3 rounds on either side
     double near_ns = 0;  // mean of the tier's nodes
     double far_ns = 0;
-    double loss_ns() const { return far_ns - near_ns; }
+    // For Situation.loss_ns: 0 when near is clearly (5 %) slower than far, else the difference, at
+    // least 10: one that cannot be told from noise is no reason to give up, nor to move much.
+    double loss_ns() const;
     uint64_t rounds = 0;
     std::string trouble;  // of the last round, "" when there was none: a node without room, gone
 };

@@ -225,6 +225,26 @@ void pool_tiering_stop(pool_tiering* tiering);
 int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes);
 int pool_tiering_remove(pool_tiering* tiering, void* base);
 
+enum pool_hint_kind {
+    POOL_HINT_NONE = 0, /* takes back what was said of this range by the next two but one */
+    POOL_HINT_HOT = 1,  /* taken as a prior: believed hot, and worth a move, until samples say
+                           otherwise. For data that is about to be used much */
+    POOL_HINT_COLD = 2, /* likewise: believed idle. The first to go when room is needed */
+    POOL_HINT_PINNED_NEAR = 3, /* lasts: brought near ahead of all others as far as there is room,
+                                  and not taken away while others can be. It counts against the near
+                                  limit, and what it costs is not the do-no-harm bound's affair */
+    POOL_HINT_STREAM = 4, /* lasts: used once and in passing (a scan, a backup): its touches count
+                             for nothing, it is never brought near for them */
+};
+
+/*
+ * What the program knows of its memory, and sampling can only find out. [base, base + bytes) must
+ * be tracked in whole (-ENOENT); it is widened to whole pages, and on a huge page to all of it.
+ * Hints end with pool_tiering_remove(). They are no orders: nothing moves before the next decision,
+ * nor beyond the limits. Since 0.2.
+ */
+int pool_hint(pool_tiering* tiering, const void* base, size_t bytes, enum pool_hint_kind hint);
+
 enum pool_stat {
     POOL_STAT_WINDOWS = 0,       /* sampling windows done */
     POOL_STAT_ARMED_PAGES = 1,   /* pages protected, summed over windows */
@@ -289,6 +309,33 @@ uint64_t pool_moved_done_pages(const pool_moved* moved);   /* of them now elsewh
 uint64_t pool_moved_failed_pages(const pool_moved* moved); /* of them still there */
 /* As pool_tiering_failure(). ENOSPC: the target nodes had no room. */
 int pool_moved_failure(const pool_moved* moved, size_t index, int* reason, uint64_t* pages);
+
+/* ---- a far tier that shrinks and grows --------------------------------------------------------
+ */
+
+/*
+ * Empties a node of all pages of this program, tracked or not, because it must go: within
+ * deadline_ms, in the order of what they gain. The hottest go near, as far as near has room and as
+ * they are worth it; the others to other far nodes; what does not fit there near, too. The hottest
+ * leave first, so that what the deadline cuts off is the coldest. From now on nothing is moved
+ * there; new pages may still be put there by the kernel, which is why a grant is released after
+ * this and not instead of it. Neither the near limit nor the limit of bytes per second holds it up.
+ *
+ * Runs on the calling thread; the program's other threads run on, and `progress` is called between
+ * batches of 512 pages. 0 also when some pages could not be moved: the result has the reasons
+ * (ETIME: not tried before the deadline; ENOSPC: no room elsewhere; EBUSY: pinned). -EINVAL for a
+ * node that is not of the topology, or the only one. Any thread, one drain at a time (-EBUSY).
+ * Since 0.2.
+ */
+int pool_drain(pool_tiering* tiering, int node, uint64_t deadline_ms, pool_progress progress,
+               void* context, pool_moved** out);
+
+/*
+ * The node is one of the tier again: the drain is called off, or its memory has come back. A grant
+ * that arrives needs no call otherwise: a node that the topology named, with or without memory, is
+ * used from the moment it has some. -ENOENT when it was not drained. Since 0.2.
+ */
+int pool_readmit(pool_tiering* tiering, int node);
 
 /* Bytes of process `pid` that lie in a physical range. Needs CAP_SYS_ADMIN. Moves nothing. */
 int pool_held_bytes(pid_t pid, uint64_t start_bytes, uint64_t length_bytes, uint64_t* held_bytes);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -16,6 +17,7 @@
 #include <memory_resource>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -180,6 +182,40 @@ struct Failure {
     uint64_t pages;
 };
 
+// What an evacuation found and did. `stopped`: the progress function asked to stop.
+struct Moved {
+    uint64_t found_pages = 0;
+    uint64_t done_pages = 0;
+    uint64_t failed_pages = 0;
+    bool stopped = false;
+    std::vector<Failure> failures;
+};
+
+// Called between batches with pages done and in total; false stops.
+using Progress = std::function<bool(uint64_t, uint64_t)>;
+
+namespace detail {
+inline int call_progress(void* context, uint64_t done_pages, uint64_t total_pages) {
+    auto& progress = *static_cast<const Progress*>(context);
+    return progress && !progress(done_pages, total_pages);
+}
+
+inline Result<Moved> take(int rc, pool_moved* raw) {
+    if (rc < 0 && rc != -ECANCELED) return last_error(rc);
+    Owner<pool_moved, &pool_moved_free> owned(raw);
+    Moved moved{pool_moved_found_pages(raw),
+                pool_moved_done_pages(raw),
+                pool_moved_failed_pages(raw),
+                rc < 0,
+                {}};
+    Failure one{};
+    while (pool_moved_failure(raw, moved.failures.size(), &one.reason, &one.pages) == 0) {
+        moved.failures.push_back(one);
+    }
+    return moved;
+}
+}  // namespace detail
+
 struct Options {
     std::vector<std::pair<pool_option, uint64_t>> values;  // defaults for all that is not named
     std::string record_to;
@@ -210,6 +246,18 @@ class Tiering {
         return done(pool_tiering_add(get(), base, bytes));
     }
     Result<void> remove(void* base) { return done(pool_tiering_remove(get(), base)); }
+    Result<void> hint(const void* base, size_t bytes, pool_hint_kind kind) {
+        return done(pool_hint(get(), base, bytes, kind));
+    }
+    // Empties a node that must go, and uses it no more; readmit() takes that back.
+    Result<Moved> drain(int node, std::chrono::milliseconds deadline,
+                        const Progress& progress = {}) {
+        pool_moved* raw = nullptr;
+        int rc = pool_drain(get(), node, uint64_t(deadline.count()), &detail::call_progress,
+                            const_cast<Progress*>(&progress), &raw);
+        return detail::take(rc, raw);
+    }
+    Result<void> readmit(int node) { return done(pool_readmit(get(), node)); }
     uint64_t stat(pool_stat stat) const { return pool_tiering_stat(get(), stat); }
 
     std::vector<Failure> failures() const {
@@ -273,6 +321,8 @@ class TierResource final : public std::pmr::memory_resource {
         for (void* range : tracked_) (void)tiering_->remove(range);
     }
 
+    // All of it is [base, base + size_bytes): where hints and questions go.
+    void* base() const { return arena_.base(); }
     size_t size_bytes() const {
         std::lock_guard guard(lock_);
         return arena_.size_bytes();
@@ -309,7 +359,7 @@ class TierResource final : public std::pmr::memory_resource {
 
     void do_deallocate(void* pointer, size_t, size_t) override {
         std::lock_guard guard(lock_);
-        size_t offset = size_t(static_cast<char*>(pointer) - base());
+        size_t offset = size_t(static_cast<char*>(pointer) - at(0));
         auto piece = taken_.extract(offset);  // moved over, since freeing must not allocate
         size_t bytes = piece.mapped();
         used_bytes_ -= bytes;
@@ -321,23 +371,23 @@ class TierResource final : public std::pmr::memory_resource {
         return this == &other;
     }
 
-    char* base() const { return static_cast<char*>(arena_.base()); }
+    char* at(size_t offset) const { return static_cast<char*>(arena_.base()) + offset; }
 
     void* take(size_t bytes, size_t alignment) {
-        for (auto at = free_.begin(); at != free_.end(); ++at) {
-            auto [start, length] = *at;
+        for (auto piece = free_.begin(); piece != free_.end(); ++piece) {
+            auto [start, length] = *piece;
             size_t aligned = (start + alignment - 1) / alignment * alignment;  // base is, to 2 MiB
             if (aligned - start > length || length - (aligned - start) < bytes) continue;
             size_t end = start + length;
             taken_.emplace(aligned, bytes);
             if (end > aligned + bytes) free_.emplace(aligned + bytes, end - aligned - bytes);
             if (aligned > start) {
-                at->second = aligned - start;
+                piece->second = aligned - start;
             } else {
-                free_.erase(at);
+                free_.erase(piece);
             }
             used_bytes_ += bytes;
-            return base() + aligned;
+            return at(aligned);
         }
         return nullptr;
     }
@@ -351,27 +401,27 @@ class TierResource final : public std::pmr::memory_resource {
         return true;
     }
 
-    void join(Pieces::iterator at) {
-        auto next = std::next(at);
-        if (next != free_.end() && at->first + at->second == next->first) {
-            at->second += next->second;
+    void join(Pieces::iterator piece) {
+        auto next = std::next(piece);
+        if (next != free_.end() && piece->first + piece->second == next->first) {
+            piece->second += next->second;
             free_.erase(next);
         }
-        if (at == free_.begin()) return;
-        auto last = std::prev(at);
-        if (last->first + last->second != at->first) return;
-        last->second += at->second;
-        free_.erase(at);
+        if (piece == free_.begin()) return;
+        auto last = std::prev(piece);
+        if (last->first + last->second != piece->first) return;
+        last->second += piece->second;
+        free_.erase(piece);
     }
 
     void give_back(size_t offset, size_t bytes) {
         size_t from = (offset + huge - 1) / huge * huge, to = (offset + bytes) / huge * huge;
-        if (from < to) madvise(base() + from, to - from, MADV_DONTNEED);
+        if (from < to) madvise(at(from), to - from, MADV_DONTNEED);
     }
 
     void track(size_t from) {
         if (!tiering_) return;
-        void* start = base() + from;
+        void* start = at(from);
         if (auto added = tiering_->add(start, arena_.size_bytes() - from); added) {
             tracked_.push_back(start);
         } else {
@@ -405,40 +455,6 @@ inline Result<std::vector<int>> where(const void* base, size_t pages) {
     if (int rc = pool_where(base, pages, nodes.data()); rc < 0) return last_error(rc);
     return nodes;
 }
-
-// What an evacuation found and did. `stopped`: the progress function asked to stop.
-struct Moved {
-    uint64_t found_pages = 0;
-    uint64_t done_pages = 0;
-    uint64_t failed_pages = 0;
-    bool stopped = false;
-    std::vector<Failure> failures;
-};
-
-// Called between batches with pages done and in total; false stops.
-using Progress = std::function<bool(uint64_t, uint64_t)>;
-
-namespace detail {
-inline int call_progress(void* context, uint64_t done_pages, uint64_t total_pages) {
-    auto& progress = *static_cast<const Progress*>(context);
-    return progress && !progress(done_pages, total_pages);
-}
-
-inline Result<Moved> take(int rc, pool_moved* raw) {
-    if (rc < 0 && rc != -ECANCELED) return last_error(rc);
-    Owner<pool_moved, &pool_moved_free> owned(raw);
-    Moved moved{pool_moved_found_pages(raw),
-                pool_moved_done_pages(raw),
-                pool_moved_failed_pages(raw),
-                rc < 0,
-                {}};
-    Failure one{};
-    while (pool_moved_failure(raw, moved.failures.size(), &one.reason, &one.pages) == 0) {
-        moved.failures.push_back(one);
-    }
-    return moved;
-}
-}  // namespace detail
 
 inline Result<Moved> evacuate_node(pid_t pid, int from_node, const std::vector<int>& to_nodes,
                                    const Progress& progress = {}) {

@@ -48,6 +48,16 @@ TEST(Probe, KnowsAfterThreeRoundsWhatAFarLoadCostsMore) {
     EXPECT_DOUBLE_EQ(world.probe.reading().loss_ns(), 150);
 }
 
+TEST(Probe, WhatCannotBeToldFromNoiseIsALittle) {
+    World world;
+    world.loads.ns = {{0, 100}, {1, 99}};
+    world.seconds(5);
+    EXPECT_DOUBLE_EQ(world.probe.reading().loss_ns(), 10);
+    world.loads.ns[1] = 90;
+    world.seconds(60);
+    EXPECT_DOUBLE_EQ(world.probe.reading().loss_ns(), 0);
+}
+
 TEST(Probe, LooksOnlyWhenItIsTime) {
     World world;
     EXPECT_TRUE(world.probe.step(5));
@@ -56,7 +66,7 @@ TEST(Probe, LooksOnlyWhenItIsTime) {
     EXPECT_TRUE(world.probe.step(6));
 }
 
-TEST(Probe, NearMemoryThatIsSaturatedMakesTheLossNegativeWithinSeconds) {
+TEST(Probe, NearMemoryThatIsSaturatedHasNothingToLoseWithinSeconds) {
     World world;
     world.seconds(30);
     world.loads.ns[0] = 600;
