@@ -78,6 +78,7 @@ Result<void> Engine::add(const AddressRun& range) {
     if (auto added = sampler_.add(range); !added) return added;
 
     auto tracked = std::make_unique<Tracked>();
+    tracked->id = next_id_++;
     tracked->range = range;
     tracked->ids = {first, uint32_t(blocks * block_pages)};
     tracked->first = first + PageId((range.start - aligned) / page_bytes);
@@ -91,7 +92,6 @@ Result<void> Engine::add(const AddressRun& range) {
     auto place_in_order = std::find_if(tracked_.begin(), tracked_.end(),
                                        [&](const auto& other) { return other->ids.first > first; });
     tracked_.insert(place_in_order, std::move(tracked));
-    ++generation_;
     ask(all);
     return {};
 }
@@ -103,19 +103,18 @@ Result<void> Engine::remove(uint64_t start) {
         sampler_.remove(tracked_[i]->range);
         policy_.forget(tracked_[i]->ids);
         tracked_.erase(tracked_.begin() + static_cast<ptrdiff_t>(i));
-        ++generation_;
         return {};
     }
     return fail(ENOENT, "no tracked range starts at 0x%llx", hex(start));
 }
 
-const Engine::Tracked* Engine::find(PageId page) const {
-    for (const auto& tracked : tracked_) {
-        if (page >= tracked->first && page - tracked->first < tracked->range.pages) {
-            return tracked.get();
-        }
-    }
-    return nullptr;
+Engine::Tracked* Engine::find(PageId page) const {
+    auto after =
+        std::upper_bound(tracked_.begin(), tracked_.end(), page,
+                         [](PageId id, const auto& tracked) { return id < tracked->first; });
+    if (after == tracked_.begin()) return nullptr;
+    Tracked* owner = std::prev(after)->get();
+    return page - owner->first < owner->range.pages ? owner : nullptr;
 }
 
 const Engine::Tracked* Engine::find_address(uint64_t address) const {
@@ -193,11 +192,9 @@ bool Engine::cycle() {
     if (aim.runs.empty()) return true;
 
     double start_s = 0;
-    uint64_t generation = 0;
     {
         std::lock_guard guard(lock_);
         if (!arm(aim, start_s)) return true;
-        generation = generation_;
     }
     Look last;
     std::vector<double> rungs_s;
@@ -220,9 +217,7 @@ bool Engine::cycle() {
     }
     std::lock_guard guard(lock_);
     sampler_.disarm();
-    // Ranges that came or went meanwhile may have taken over page numbers: such a cycle says
-    // nothing.
-    if (generation == generation_) finish(aim, last, std::move(rungs_s), start_s);
+    finish(aim, last, std::move(rungs_s), start_s);
     return true;
 }
 
@@ -238,7 +233,7 @@ bool Engine::arm(const Aim& aim, double& start_s) {
             PageId end = std::min(run.end(), PageId(owner.first + owner.range.pages));
             if (first >= end) continue;
             uint64_t start = owner.range.start + uint64_t(first - owner.first) * page_bytes;
-            armed_.push_back({{first, end - first}, {start, end - first}});
+            armed_.push_back({owner.id, {first, end - first}, {start, end - first}});
         }
     }
     std::vector<AddressRun> memory;
@@ -261,13 +256,26 @@ void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_
     for (size_t i = 1; i < reading.rungs_s.size(); ++i) {  // rising, whatever the clock says
         reading.rungs_s[i] = std::max(reading.rungs_s[i], reading.rungs_s[i - 1] + 1e-6);
     }
-    for (const Armed& armed : armed_) reading.runs.push_back(armed.run);
-    reading.sights = look.sights;
-    reading.counts = look.counts;
     size_t pages = 0;
-    for (const Run& run : reading.runs) pages += run.pages;
-    if (reading.sights.size() != pages || aim.rungs_s.size() != reading.rungs_s.size()) {
+    for (const Armed& armed : armed_) pages += armed.run.pages;
+    if (look.sights.size() != pages || aim.rungs_s.size() != reading.rungs_s.size()) {
         return trouble("the sampler gave another number of pages than it was asked for");
+    }
+    // A range may have gone since, and another one may have its page numbers.
+    size_t from = 0;
+    for (const Armed& armed : armed_) {
+        const Tracked* owner = find(armed.run.first);
+        const size_t to = from + armed.run.pages;
+        if (owner && owner->id == armed.owner) {
+            reading.runs.push_back(armed.run);
+            reading.sights.insert(reading.sights.end(), look.sights.begin() + ptrdiff_t(from),
+                                  look.sights.begin() + ptrdiff_t(to));
+            if (!look.counts.empty()) {
+                reading.counts.insert(reading.counts.end(), look.counts.begin() + ptrdiff_t(from),
+                                      look.counts.begin() + ptrdiff_t(to));
+            }
+        }
+        from = to;
     }
     for (const Run& run : reading.runs) {
         for (PageId block = run.first / block_pages; block * block_pages < run.end(); ++block) {
@@ -303,7 +311,7 @@ void Engine::place_newborn(const Reading& reading) {
     std::vector<PageId> newborn, gone;
     size_t at = 0;
     for (const Run& run : reading.runs) {
-        auto* owner = const_cast<Tracked*>(find(run.first));
+        Tracked* owner = find(run.first);
         for (PageId page = run.first; page < run.end(); ++page, ++at) {
             bool present = reading.sights[at] != page_absent;
             bool placed = owner->placed[page - owner->first];
@@ -343,7 +351,7 @@ void Engine::ask(std::span<const PageId> pages) {
     for (size_t i = 0; i < pages.size(); ++i) {
         Place place = nodes[i] < 0 ? Place::nowhere : place_of(nodes[i]);
         at[size_t(place)].push_back(pages[i]);
-        auto* owner = const_cast<Tracked*>(find(pages[i]));
+        Tracked* owner = find(pages[i]);
         owner->placed[pages[i] - owner->first] = place != Place::nowhere;
     }
     for (size_t place = 0; place < 3; ++place) policy_.place(at[place], Place(place));
@@ -435,7 +443,7 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
         Place place = report.nodes[i] < 0 ? Place::nowhere : place_of(report.nodes[i]);
         at[size_t(place)].push_back(small_ids[i]);
         if (place == Place::nowhere) {
-            auto* owner = const_cast<Tracked*>(find(small_ids[i]));
+            Tracked* owner = find(small_ids[i]);
             owner->placed[small_ids[i] - owner->first] = false;
         }
     }

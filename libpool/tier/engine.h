@@ -93,12 +93,14 @@ class Engine {
   private:
     // A tracked range. Its pages are numbered so that blocks of PageIds are aligned 2 MiB blocks.
     struct Tracked {
+        uint64_t id = 0;  // never used again
         AddressRun range;
         Run ids;                   // whole blocks around it
         PageId first = 0;          // of the range's first page
         std::vector<bool> placed;  // of each page of the range
     };
     struct Armed {
+        uint64_t owner;  // id
         Run run;
         AddressRun memory;
     };
@@ -118,7 +120,7 @@ class Engine {
     uint64_t room_pages(const std::vector<int>& nodes);
     Place place_of(int node) const;
     PageId allocate(uint32_t blocks) const;
-    const Tracked* find(PageId page) const;
+    Tracked* find(PageId page) const;
     const Tracked* find_address(uint64_t address) const;
     uint64_t address_of(PageId page) const;
     void trouble(const std::string& sentence) { trouble_ = sentence; }
@@ -132,7 +134,7 @@ class Engine {
     mutable std::mutex lock_;  // guards all below
     EngineConfig config_;
     std::vector<std::unique_ptr<Tracked>> tracked_;  // by ids.first
-    uint64_t generation_ = 0;                        // counts changes of tracked_
+    uint64_t next_id_ = 0;
     std::vector<Armed> armed_;
     std::vector<bool> huge_;  // by block: one huge page, when last looked at
     uint64_t refresh_at_ = 0;

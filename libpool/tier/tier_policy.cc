@@ -150,7 +150,10 @@ void LadderPolicy::track(Run run) {
 
 void LadderPolicy::forget(Run run) {
     for (PageId page = run.first; page < run.end(); ++page) {
-        if (pages_.states[page].home_near()) --home_near_;
+        const PageState state = pages_.states[page];
+        home_near_ -= state.home_near();
+        near_ -= state.place() == Place::near;
+        far_ -= state.place() == Place::far;
         pages_.states[page] = PageState{};
     }
     for (PageId page = run.first; page < run.end(); page += block_pages) {
