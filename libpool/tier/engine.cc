@@ -14,9 +14,13 @@ namespace {
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;        // nothing is tracked
-constexpr uint64_t trial_pages = 64;       // the first move: to learn what moving costs here
-constexpr double batch_limit_ns = 1e9;     // of one call: stop() waits for it
-constexpr uint64_t measured_pages_min = 16;
+constexpr uint64_t trial_pages = move_batch;  // the first move: to learn what moving costs here
+constexpr double batch_limit_ns = 1e9;        // of one call: stop() waits for it
+// A call has a large part that does not depend on its pages (it drains every CPU's LRU caches):
+// only large batches tell what a page costs, a small one only that it does not cost more.
+constexpr uint64_t measured_pages_min = move_batch / 2;
+constexpr double cost_half_life_s = 20;  // of a measured cost that nothing was moved on
+constexpr double cost_step = 0.2;        // weight of the newest cycle in the costs of arming
 constexpr double history_s = 10;
 constexpr uint64_t block_span_bytes = block_pages * page_bytes;
 
@@ -26,8 +30,7 @@ bool contains(const std::vector<int>& nodes, int node) {
 
 // Full batches, but where a page takes milliseconds: there the overhead of a call is nothing.
 uint64_t batch_pages(double move_ns) {
-    return static_cast<uint64_t>(
-        std::clamp(batch_limit_ns / move_ns, double(trial_pages), double(move_batch)));
+    return static_cast<uint64_t>(std::clamp(batch_limit_ns / move_ns, 64.0, double(move_batch)));
 }
 
 unsigned long long hex(uint64_t address) { return address; }
@@ -242,11 +245,29 @@ bool Engine::arm(const Aim& aim, double& start_s) {
         totals_.armed_pages += armed.run.pages;
     }
     start_s = clock_.now_s();
+    const double cpu_s = clock_.thread_cpu_s();
     if (auto done = sampler_.arm(memory); !done) {
         trouble(done.error().sentence);
         return false;
     }
+    learn_arm_cost(clock_.thread_cpu_s() - cpu_s);
     return true;
+}
+
+// The sampler's own trial ran beside an idle program. A busy one makes each run dearer, since its
+// CPUs have to be told (a few µs; under emulation a millisecond). What is not explained by pages is
+// the runs'.
+void Engine::learn_arm_cost(double spent_s) {
+    double pages = 0;
+    for (const Armed& armed : armed_) pages += double(armed.run.pages);
+    SampleCosts& costs = info_.costs;
+    if (armed_.empty() || costs.arm_page_ns <= 0) return;  // exact samplers arm nothing
+    if (pages > 4096 * double(armed_.size())) {
+        costs.arm_page_ns += cost_step * (spent_s * 1e9 / pages - costs.arm_page_ns);
+        return;
+    }
+    double run_ns = (spent_s * 1e9 - pages * costs.arm_page_ns) / double(armed_.size());
+    costs.arm_run_ns += cost_step * (std::max(run_ns, 0.0) - costs.arm_run_ns);
 }
 
 void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s) {
@@ -362,9 +383,11 @@ void Engine::decide(double now_s) {
         auto limit = double(config_.move_limit_bytes_per_s);
         move_credit_bytes_ = std::min(move_credit_bytes_ + (now_s - last_decide_s_) * limit, limit);
     }
+    const double since_s = last_decide_s_ >= 0 ? now_s - last_decide_s_ : 0;
     last_decide_s_ = now_s;
     refresh_places();
     Plan plan = policy_.decide(situation());
+    age_move_cost(plan, since_s);
     ++totals_.decisions;
     totals_.wanted_pages += plan.demote.size() + plan.promote.size();
     double cpu_before_s = clock_.thread_cpu_s();
@@ -379,25 +402,30 @@ void Engine::carry_out(const Plan& plan) {
     std::span<const PageId> demote = plan.demote, promote = plan.promote;
     const bool known = move_cost_known_;
     uint64_t near_pages = policy_.status().near_pages;
+    uint64_t vacated = 0;  // by us just now: per-CPU lists hide such pages from MemFree
     while (!demote.empty() || !promote.empty()) {
         if (clock_.now_s() - start_s > carry_out_limit_s) break;
         if (config_.move_limit_bytes_per_s > 0 && move_credit_bytes_ < page_bytes) break;
-        uint64_t room =
-            near_pages < limit ? std::min(limit - near_pages, room_pages(config_.near_nodes)) : 0;
-        // Before the first move the plan rests on a guess of its cost: try a few, then decide anew.
+        uint64_t room = near_pages < limit
+                            ? std::min(limit - near_pages, room_pages(config_.near_nodes) + vacated)
+                            : 0;
         uint64_t batch = move_cost_known_ ? batch_pages(move_ns_) : trial_pages;
         uint64_t wanted = std::min<uint64_t>(promote.size(), batch);
         if (!demote.empty() && (room < wanted || wanted == 0)) {
             uint64_t count = std::min<uint64_t>(demote.size(), batch);
-            near_pages -=
-                std::min(near_pages, move_some(demote.first(count), config_.far_nodes, Place::far));
+            uint64_t went = move_some(demote.first(count), config_.far_nodes, Place::far);
+            near_pages -= std::min(near_pages, went);
+            vacated += went;
             demote = demote.subspan(count);
-        } else {
-            if (wanted == 0 || room == 0) break;
-            uint64_t count = std::min(wanted, room);
-            near_pages += move_some(promote.first(count), config_.near_nodes, Place::near);
-            promote = promote.subspan(count);
+            continue;
         }
+        if (wanted == 0 || room == 0) break;
+        uint64_t count = std::min(wanted, room);
+        uint64_t came = move_some(promote.first(count), config_.near_nodes, Place::near);
+        near_pages += came;
+        vacated -= std::min(vacated, came);
+        promote = promote.subspan(count);
+        // Before the first move the plan rests on a guess of its cost: one batch, then decide anew.
         if (!known) break;
     }
     totals_.no_room_pages += demote.size() + promote.size();
@@ -453,13 +481,27 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
     totals_.failed_pages += report.failed;
     totals_.move_s += spent_ns * 1e-9;
     for (auto [reason, failed] : report.reasons) totals_.reasons[reason] += failed;
-    if (report.moved >= measured_pages_min) {
-        double measured_ns = spent_ns / double(report.moved);
-        move_ns_ = move_cost_known_ ? 0.7 * move_ns_ + 0.3 * measured_ns : measured_ns;
-        move_cost_known_ = true;
-    }
+    if (report.moved > 0) learn_move_cost(spent_ns / double(report.moved), report.moved);
     move_credit_bytes_ -= double(report.moved) * page_bytes;
     return report.moved + report.already;
+}
+
+void Engine::learn_move_cost(double measured_ns, uint64_t pages) {
+    if (pages < measured_pages_min) {
+        if (move_cost_known_) move_ns_ = std::min(move_ns_, measured_ns);
+        return;
+    }
+    move_ns_ = move_cost_known_ ? 0.7 * move_ns_ + 0.3 * measured_ns : measured_ns;
+    move_cost_known_ = true;
+    measured_move_ns_ = move_ns_;
+}
+
+// A cost that was measured at a bad moment must not keep all pages where they are for ever: unused,
+// it fades, and from a quarter of it on it is a guess again, to be tried on one batch.
+void Engine::age_move_cost(const Plan& plan, double seconds) {
+    if (!plan.promote.empty() || !move_cost_known_) return;
+    move_ns_ *= std::exp2(-seconds / cost_half_life_s);
+    if (move_ns_ < measured_move_ns_ / 4) move_cost_known_ = false;
 }
 
 Place Engine::place_of(int node) const {

@@ -115,6 +115,9 @@ class Engine {
     void decide(double now_s);
     void carry_out(const Plan& plan);
     uint64_t move_some(std::span<const PageId> pages, const std::vector<int>& targets, Place where);
+    void learn_move_cost(double measured_ns, uint64_t pages);
+    void age_move_cost(const Plan& plan, double seconds);
+    void learn_arm_cost(double spent_s);
     Situation situation();
     void settle_overhead(double now_s);
     uint64_t room_pages(const std::vector<int>& nodes);
@@ -141,6 +144,7 @@ class Engine {
     SamplerInfo info_;
     EngineStatus totals_;  // the counts among it
     double move_ns_ = 2000;
+    double measured_move_ns_ = 0;
     bool move_cost_known_ = false;
     double move_credit_bytes_ = 0;
     double last_decide_s_ = -1;
