@@ -126,7 +126,7 @@ int run_through(int seconds) {
         pool::Arena::create(*topology, topology->tier_count() - 1, bytes, POOL_ARENA_SMALL);
     if (!arena) return std::puts(arena.error().message.c_str()), 1;
     fill(arena->base(), bytes);
-    auto tiering = pool::Tiering::start(*topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, 4 << 20}}, {}});
+    auto tiering = pool::Tiering::start(*topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, 4 << 20}}});
     if (!tiering) return std::puts(tiering.error().message.c_str()), 1;
     if (auto added = tiering->add(arena->base(), bytes); !added) {
         return std::puts(added.error().message.c_str()), 1;
