@@ -35,6 +35,7 @@ struct Settings {
     uint64_t hot_percent = 90;  // of the accesses
     uint64_t seed = 1;
     uint64_t budget_ppm = 10000;
+    uint64_t gain_ns = 0;  // 0: measured
     bool run_off = true;
     bool run_on = true;
     bool mover_on = true;
@@ -57,6 +58,8 @@ constexpr const char* usage =
     "  --near-limit N           near memory the data may take, default 12M\n"
     "  --mover on|off           off: sample and decide, move nothing\n"
     "  --budget PPM             CPU for sampling, default 10000 (1 %)\n"
+    "  --gain NS                what an access to a near page saves, default: as measured; an\n"
+    "                           emulator's moves cost more than minutes of its accesses earn\n"
     "  --seed N                 of the access pattern, default 1\n"
     "  --check                  exit 1 unless at most 20 % are near without and 70 % with tiering\n"
     "  --hot FILE               write the indices of the hot pages\n"
@@ -107,6 +110,7 @@ void apply(Settings& s, const std::string& option, const std::string& word) {
         if (option == "hot-percent") s.hot_percent = number;
         if (option == "near-limit") s.near_limit_bytes = number;
         if (option == "budget") s.budget_ppm = number;
+        if (option == "gain") s.gain_ns = number;
         if (option == "seed") s.seed = number;
     }
 }
@@ -118,9 +122,9 @@ Settings parse(int argc, char** argv) {
         {"hot-bytes", 1, nullptr, 0},  {"hot-percent", 1, nullptr, 0},
         {"near-limit", 1, nullptr, 0}, {"mover", 1, nullptr, 0},
         {"budget", 1, nullptr, 0},     {"seed", 1, nullptr, 0},
-        {"hot", 1, nullptr, 0},        {"check", 0, nullptr, 0},
-        {"json", 0, nullptr, 0},       {"help", 0, nullptr, 'h'},
-        {nullptr, 0, nullptr, 0},
+        {"hot", 1, nullptr, 0},        {"gain", 1, nullptr, 0},
+        {"check", 0, nullptr, 0},      {"json", 0, nullptr, 0},
+        {"help", 0, nullptr, 'h'},     {nullptr, 0, nullptr, 0},
     };
     Settings s;
     int index = 0;
@@ -395,6 +399,7 @@ pool::Options options_of(const Settings& s) {
     return {{{POOL_OPTION_NEAR_LIMIT_BYTES, s.near_limit_bytes},
              {POOL_OPTION_MOVER, s.mover_on ? POOL_MOVER_KERNEL : POOL_MOVER_DRY},
              {POOL_OPTION_CPU_BUDGET_PPM, s.budget_ppm},
+             {POOL_OPTION_GAIN_NS, s.gain_ns},
              {POOL_OPTION_SEED, s.seed}}};
 }
 
