@@ -109,8 +109,8 @@ int main(int argc, char** argv) {
 
     auto topology = must(pool::Topology::read());
     std::optional<pool::Tiering> tiering;
-    if (auto started = pool::Tiering::start(
-            topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, near_limit_bytes}}, {}})) {
+    if (auto started =
+            pool::Tiering::start(topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, near_limit_bytes}}})) {
         tiering.emplace(std::move(*started));
     } else {
         std::printf("no tiering: %s\n", started.error().message.c_str());

@@ -14,7 +14,7 @@ int main() {
     std::memset(arena->base(), 1, arena->size_bytes());
 
     // From here on its hot pages come near, at most 4 MiB of them.
-    auto tiering = pool::Tiering::start(*topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, 4 << 20}}, {}});
+    auto tiering = pool::Tiering::start(*topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, 4 << 20}}});
     if (!tiering) return std::puts(tiering.error().message.c_str()), 1;
     if (auto added = tiering->add(arena->base(), arena->size_bytes()); !added) {
         return std::puts(added.error().message.c_str()), 1;

@@ -34,14 +34,13 @@ struct Settings {
     uint64_t near_limit_bytes = 12 << 20;
     uint64_t hot_percent = 90;  // of the accesses
     uint64_t seed = 1;
-    uint64_t stay_s = 3600;  // the hot set of this program never changes
     uint64_t budget_ppm = 10000;
+    uint64_t gain_ns = 0;  // 0: measured
     bool run_off = true;
     bool run_on = true;
     bool mover_on = true;
     bool json = false;
     bool check = false;
-    std::string record_to;
     std::string hot_to;
 };
 
@@ -58,11 +57,12 @@ constexpr const char* usage =
     "  --hot-percent P          of the accesses, default 90\n"
     "  --near-limit N           near memory the data may take, default 12M\n"
     "  --mover on|off           off: sample and decide, move nothing\n"
-    "  --stay S                 how long a page is expected to stay hot, default 3600\n"
     "  --budget PPM             CPU for sampling, default 10000 (1 %)\n"
+    "  --gain NS                what an access to a near page saves, default: as measured; an\n"
+    "                           emulator's moves cost more than minutes of its accesses earn\n"
     "  --seed N                 of the access pattern, default 1\n"
     "  --check                  exit 1 unless at most 20 % are near without and 70 % with tiering\n"
-    "  --record FILE            write the sampler's windows; --hot FILE: the indices of hot pages\n"
+    "  --hot FILE               write the indices of the hot pages\n"
     "  --json                   one JSON object instead of the table\n";
 
 [[noreturn]] void stop(int code, const std::string& sentence) {
@@ -95,8 +95,6 @@ void apply(Settings& s, const std::string& option, const std::string& word) {
     } else if (option == "tiering") {
         s.run_off = s.run_on = word == "both";
         if (word != "both") (parse_on(option, word) ? s.run_on : s.run_off) = true;
-    } else if (option == "record") {
-        s.record_to = word;
     } else if (option == "hot") {
         s.hot_to = word;
     } else if (option == "json") {
@@ -111,8 +109,8 @@ void apply(Settings& s, const std::string& option, const std::string& word) {
         if (option == "hot-bytes") s.hot_bytes = number;
         if (option == "hot-percent") s.hot_percent = number;
         if (option == "near-limit") s.near_limit_bytes = number;
-        if (option == "stay") s.stay_s = number;
         if (option == "budget") s.budget_ppm = number;
+        if (option == "gain") s.gain_ns = number;
         if (option == "seed") s.seed = number;
     }
 }
@@ -123,11 +121,10 @@ Settings parse(int argc, char** argv) {
         {"bytes", 1, nullptr, 0},      {"baseline-seconds", 1, nullptr, 0},
         {"hot-bytes", 1, nullptr, 0},  {"hot-percent", 1, nullptr, 0},
         {"near-limit", 1, nullptr, 0}, {"mover", 1, nullptr, 0},
-        {"stay", 1, nullptr, 0},       {"budget", 1, nullptr, 0},
-        {"seed", 1, nullptr, 0},       {"record", 1, nullptr, 0},
-        {"hot", 1, nullptr, 0},        {"check", 0, nullptr, 0},
-        {"json", 0, nullptr, 0},       {"help", 0, nullptr, 'h'},
-        {nullptr, 0, nullptr, 0},
+        {"budget", 1, nullptr, 0},     {"seed", 1, nullptr, 0},
+        {"hot", 1, nullptr, 0},        {"gain", 1, nullptr, 0},
+        {"check", 0, nullptr, 0},      {"json", 0, nullptr, 0},
+        {"help", 0, nullptr, 'h'},     {nullptr, 0, nullptr, 0},
     };
     Settings s;
     int index = 0;
@@ -402,9 +399,8 @@ pool::Options options_of(const Settings& s) {
     return {{{POOL_OPTION_NEAR_LIMIT_BYTES, s.near_limit_bytes},
              {POOL_OPTION_MOVER, s.mover_on ? POOL_MOVER_KERNEL : POOL_MOVER_DRY},
              {POOL_OPTION_CPU_BUDGET_PPM, s.budget_ppm},
-             {POOL_OPTION_STAY_MS, s.stay_s * 1000},
-             {POOL_OPTION_SEED, s.seed}},
-            s.record_to};
+             {POOL_OPTION_GAIN_NS, s.gain_ns},
+             {POOL_OPTION_SEED, s.seed}}};
 }
 
 }  // namespace

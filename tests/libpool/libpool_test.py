@@ -9,7 +9,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "vm")]
 
-from vmtest import MIB, expect, expect_in, main, node_of, sh  # noqa: E402
+from vmtest import MIB, expect, expect_in, main, node_of, sh, until  # noqa: E402
 
 
 def one_tier_is_said(rack):
@@ -37,9 +37,56 @@ def pages_go_where_they_are_told(rack):
     expect(result.code == 0, f"libpool-pages: {(result.out + result.err).strip()[-300:]}")
 
 
+def tiers_weights_hints_and_drains_do_what_is_said(rack):
+    result = rack.host("h1", "libpool-tiers", timeout=120)
+    expect(result.code == 0, f"libpool-tiers: {(result.out + result.err).strip()[-500:]}")
+
+
+def the_declared_tiers_are_those_of_the_program(rack):
+    """POOL_TIERS turns near and far round; nonsense in it is one sentence."""
+    turned = sh(rack, "h1", "POOL_TIERS='near=1 far=0' pool-cache 500 500").must()
+    filled = re.search(r"^filled +near: +([0-9.]+) % of the index, +([0-9.]+) % of the values", turned.out, re.M)
+    expect(filled and float(filled[2]) == 0, f"values that begin in the declared far tier: {turned.out.strip()}")
+    wrong = sh(rack, "h1", "POOL_TIERS='near=0 far=x' pool-cache 500 500")
+    expect(wrong.code == 1, f"pool-cache ended with code {wrong.code} on POOL_TIERS that cannot be read")
+    expect_in('POOL_TIERS: "far=x" names no nodes', wrong.err, "pool-cache")
+
+
+def a_cache_gives_hints_and_serves_right_values(rack):
+    run = rack.host("h1", "pool-cache", "3000", "30000", timeout=120).must()
+    expect_in("3000 entries, 30000 requests, 0 wrong", run.out, "pool-cache")
+    index = re.findall(r"near: +([0-9.]+) % of the index", run.out)
+    expect(index and float(index[-1]) == 100, f"the pinned index is not near: {run.out.strip()}")
+
+
+def a_grant_may_go_in_the_middle_of_moves_and_come_again(rack):
+    """The program's far node is released while pages move, and granted anew: it runs on, its data are right."""
+    sh(rack, "h1", "libpool-tiers 18 >/tmp/through 2>&1 & echo $! >/tmp/through.pid").must()
+    until(lambda: "\n4 s:" in through(rack), 60, lambda: f"it does not start: {through(rack)}")
+    expect(" 0 of 3072 pages on node 0" not in through(rack).splitlines()[-1], f"nothing moves: {through(rack)}")
+    rack.fmctl("grant", "release", "far", "--wait=60").must()
+    expect(node_of_far(rack) is None, "node 1 is still there after the release")
+    expect("18 s:" not in through(rack), "the program ended before the release did")
+    rack.create("far", "256M", "h1")
+    until(lambda: "tracked pages are near" in through(rack), 90, lambda: f"it does not end: {through(rack)}")
+    said = through(rack)
+    expect(re.findall(r", ([0-9]+) wrong", said)[-1] == "0", f"words were wrong: {said}")
+    failed = re.search(r"([0-9]+) promoted, [0-9]+ demoted, [0-9]+ failed", said)
+    expect(failed and int(failed[1]) > 0, f"nothing was promoted: {said}")
+
+
+def through(rack) -> str:
+    return sh(rack, "h1", "cat /tmp/through").out
+
+
+def node_of_far(rack):
+    return 1 if sh(rack, "h1", "test -d /sys/devices/system/node/node1").code == 0 else None
+
+
 def hot_pages_come_near_and_the_cpu_is_accounted_for(rack):
     result = rack.host("h1", "pool-hotset", "--bytes", "12M", "--hot-bytes", "2M", "--near-limit", "4M",
-                       "--baseline-seconds", "2", "--seconds", "14", "--check", "--json", timeout=90)
+                       "--baseline-seconds", "2", "--seconds", "14", "--gain", "20000", "--check", "--json",
+                       timeout=90)
     run = result.must().json()
     off, on = run["phases"]
     expect(off["near_percent_mean"] <= 20, f"{off['near_percent_mean']} % are near without tiering")
@@ -52,7 +99,7 @@ def hot_pages_come_near_and_the_cpu_is_accounted_for(rack):
 
 def with_the_mover_off_the_same_check_fails(rack):
     result = rack.host("h1", "pool-hotset", "--bytes", "8M", "--hot-bytes", "2M", "--near-limit", "4M",
-                       "--tiering", "on", "--seconds", "5", "--mover", "off", "--check", timeout=90)
+                       "--tiering", "on", "--seconds", "5", "--gain", "20000", "--mover", "off", "--check", timeout=90)
     expect(result.code == 1, f"the check ended with code {result.code} though nothing moves")
     moved = re.search(r"^moved\s+(\d+) pages near, (\d+) far, (\d+) failed", result.out, re.M)
     expect(moved and moved[1] == moved[2] == "0", f"pages moved: {moved and moved[0]}")
@@ -61,5 +108,8 @@ def with_the_mover_off_the_same_check_fails(rack):
 
 if __name__ == "__main__":
     main("two-hosts", [one_tier_is_said, wrong_words_are_refused, pages_go_where_they_are_told,
+                       tiers_weights_hints_and_drains_do_what_is_said,
+                       the_declared_tiers_are_those_of_the_program, a_cache_gives_hints_and_serves_right_values,
                        hot_pages_come_near_and_the_cpu_is_accounted_for,
-                       with_the_mover_off_the_same_check_fails])
+                       with_the_mover_off_the_same_check_fails,
+                       a_grant_may_go_in_the_middle_of_moves_and_come_again])

@@ -187,17 +187,19 @@ enum pool_mover_kind {
 enum pool_option {
     POOL_OPTION_NEAR_LIMIT_BYTES = 0, /* near memory that tracked pages may take; default: no limit
                                          but the node's own room */
-    POOL_OPTION_CPU_BUDGET_PPM = 1,   /* overhead of sampling, parts per million of one CPU; default
-                                         10000 (1 %), 100…1000000. The first 16 windows after an
-                                         add come on top: at most 3 s of CPU time, and never more
-                                         than half a CPU */
-    POOL_OPTION_MOVER = 2,            /* enum pool_mover_kind; default POOL_MOVER_KERNEL */
+    POOL_OPTION_CPU_BUDGET_PPM = 1, /* sampling and deciding, parts per million of the program's own
+                                       CPU time; default 10000 (1 %), 100…1000000; three times that
+                                       for 10 s after a change of behaviour */
+    POOL_OPTION_MOVER = 2,          /* enum pool_mover_kind; default POOL_MOVER_KERNEL */
     POOL_OPTION_MOVE_LIMIT_BYTES_PER_S = 3, /* default 0: none */
-    POOL_OPTION_GAIN_NS = 4, /* what one access to a near page saves, up to 1000000; default 0:
-                                measured at start, with loads from 256 KiB on either node */
-    POOL_OPTION_STAY_MS =
-        5, /* how long a page is expected to stay as hot as it is, default 120000 */
-    POOL_OPTION_DECIDE_MS = 6, /* time between two decisions, default 250; 10…60000 */
+    POOL_OPTION_GAIN_NS = 4,   /* what one access to a near page saves, up to 1000000; default 0:
+                                  measured at start and every second from then on (0.01 % of a CPU),
+                                  with loads from 256 KiB on each node. When near memory has become
+                                  slower than far memory nothing is promoted. Give it where memory is
+                                  emulated and loads tell nothing */
+    POOL_OPTION_STAY_MS = 5,   /* since 0.2 without effect: the policy finds out how long pages stay
+                                  hot */
+    POOL_OPTION_DECIDE_MS = 6, /* at least so long between two decisions, default 200; 10…60000 */
     POOL_OPTION_SEED = 7,      /* of the randomised window lengths, default 1 */
 };
 
@@ -205,28 +207,32 @@ int pool_options_new(pool_options** out);
 void pool_options_free(pool_options* options);
 /* -EINVAL for an option or a value out of its range. */
 int pool_options_set(pool_options* options, enum pool_option option, uint64_t value);
-/* Writes every window as a text recording to this file (for replay by tests); default none. */
+/* Since 0.2 -ENOTSUP: `pooltier record` writes recordings. */
 int pool_options_record_to(pool_options* options, const char* path);
 
 /*
- * Starts a thread that samples, decides and moves. The topology is copied. -EOPNOTSUPP when there
- * is nothing to tier or no sampler works, with the reason; it never starts and then does nothing.
+ * Starts a thread that samples, decides and moves, and one that looks once a second what nodes
+ * there are: memory that is plugged later is used, memory that goes is no trouble. The topology is
+ * copied. -EOPNOTSUPP when there is nothing to tier or no sampler works, with the reason; it never
+ * starts and then does nothing.
  */
 int pool_tiering_start(const pool_topology* topology, const pool_options* options,
                        pool_tiering** out);
-/* Ends the thread (it may be in a move of up to 512 pages), removes all protection. Pages stay. */
+/* Ends its threads (one may be in a move of up to 512 pages), removes all protection. Pages stay.
+ */
 void pool_tiering_stop(pool_tiering* tiering);
 
 /*
  * Tracks [base, base + bytes), private anonymous memory of this process, page aligned. Remove it
- * before munmap(). At most 64 ranges. A forked child is not tracked. While tracked, another
+ * before munmap(). At most 4096 ranges. A forked child is not tracked. While tracked, another
  * userfaultfd cannot register the range.
  */
 int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes);
 int pool_tiering_remove(pool_tiering* tiering, void* base);
 
 enum pool_hint_kind {
-    POOL_HINT_NONE = 0, /* takes back what was said of this range by the next two but one */
+    POOL_HINT_NONE = 0, /* takes back a lasting hint on the very same range (where lasting
+                           ones overlap, the later counts) */
     POOL_HINT_HOT = 1,  /* taken as a prior: believed hot, and worth a move, until samples say
                            otherwise. For data that is about to be used much */
     POOL_HINT_COLD = 2, /* likewise: believed idle. The first to go when room is needed */

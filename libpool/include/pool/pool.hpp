@@ -218,7 +218,6 @@ inline Result<Moved> take(int rc, pool_moved* raw) {
 
 struct Options {
     std::vector<std::pair<pool_option, uint64_t>> values;  // defaults for all that is not named
-    std::string record_to;
 };
 
 class Tiering {
@@ -230,10 +229,6 @@ class Tiering {
         for (auto [option, value] : options.values) {
             if (int rc = pool_options_set(raw_options, option, value); rc < 0)
                 return last_error(rc);
-        }
-        if (!options.record_to.empty()) {
-            int rc = pool_options_record_to(raw_options, options.record_to.c_str());
-            if (rc < 0) return last_error(rc);
         }
         pool_tiering* raw = nullptr;
         if (int rc = pool_tiering_start(topology.get(), raw_options, &raw); rc < 0) {

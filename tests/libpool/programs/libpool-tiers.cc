@@ -126,7 +126,7 @@ int run_through(int seconds) {
         pool::Arena::create(*topology, topology->tier_count() - 1, bytes, POOL_ARENA_SMALL);
     if (!arena) return std::puts(arena.error().message.c_str()), 1;
     fill(arena->base(), bytes);
-    auto tiering = pool::Tiering::start(*topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, 4 << 20}}, {}});
+    auto tiering = pool::Tiering::start(*topology, {{{POOL_OPTION_NEAR_LIMIT_BYTES, 4 << 20}}});
     if (!tiering) return std::puts(tiering.error().message.c_str()), 1;
     if (auto added = tiering->add(arena->base(), bytes); !added) {
         return std::puts(added.error().message.c_str()), 1;
@@ -138,7 +138,11 @@ int run_through(int seconds) {
     std::mt19937_64 random(1);
     uint64_t wrong = 0, accesses = 0;
     for (int second = 0; second < seconds; ++second) {
-        size_t first = size_t(second / 3) * hot_pages % pages;  // the hot part moves on
+        size_t first = size_t(second / 3) * hot_pages % pages;  // the hot part moves on, and by
+        const char* hot = static_cast<char*>(arena->base()) + first * POOL_PAGE_BYTES;
+        size_t hot_bytes = hot_pages * POOL_PAGE_BYTES;  // hints, so that moves are sure to go on
+        if (second % 3 == 0) (void)tiering->hint(hot, hot_bytes, POOL_HINT_PINNED_NEAR);
+        if (second % 3 == 2) (void)tiering->hint(hot, hot_bytes, POOL_HINT_NONE);
         auto end = Clock::now() + std::chrono::seconds(1);
         while (Clock::now() < end) {
             for (int i = 0; i < 1000; ++i, ++accesses) {

@@ -38,7 +38,7 @@ TEST(Face, NothingToTierIsARefusalWithItsReason) {
 
 TEST(Face, OptionsOutOfRangeAreRefused) {
     auto topology = pool::Topology::read();
-    pool::Options options{{{POOL_OPTION_CPU_BUDGET_PPM, 5}}, {}};
+    pool::Options options{{{POOL_OPTION_CPU_BUDGET_PPM, 5}}};
     auto tiering = pool::Tiering::start(*topology, options);
     ASSERT_FALSE(tiering);
     EXPECT_EQ(tiering.error().code, EINVAL);
