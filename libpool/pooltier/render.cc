@@ -22,8 +22,13 @@ std::string nodes_text(const std::vector<int>& nodes) {
 
 std::string count(uint64_t number) { return std::to_string(number); }
 
-std::string limit_text(uint64_t bytes) {
-    return bytes == UINT64_MAX ? "no limit" : "limit " + describe_bytes(bytes);
+std::string limit_text(const Snapshot& s) {
+    std::string out = s.near_limit_bytes == UINT64_MAX
+                          ? "no limit"
+                          : "limit " + describe_bytes(s.near_limit_bytes);
+    return s.allotted_bytes == UINT64_MAX
+               ? out
+               : out + ", poold allots " + describe_bytes(s.allotted_bytes);
 }
 
 double overhead_share(const Snapshot& s) {
@@ -54,7 +59,7 @@ std::string memory_line(const Snapshot& s) {
     return line("memory",
                 text("%s near (%s, room for %s), %s far, of %s in %s ranges; near nodes %s, far "
                      "nodes %s",
-                     describe_bytes(s.near_bytes).c_str(), limit_text(s.near_limit_bytes).c_str(),
+                     describe_bytes(s.near_bytes).c_str(), limit_text(s).c_str(),
                      describe_bytes(s.near_room_bytes).c_str(), describe_bytes(s.far_bytes).c_str(),
                      describe_bytes(s.tracked_bytes).c_str(), count(s.range_count).c_str(),
                      nodes_text(s.near_nodes).c_str(), nodes_text(s.far_nodes).c_str()));

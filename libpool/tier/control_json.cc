@@ -95,6 +95,7 @@ void members(V& v, Snapshot& x) {
     v("near_bytes", x.near_bytes);
     v("far_bytes", x.far_bytes);
     v("near_limit_bytes", x.near_limit_bytes);
+    v("allotted_bytes", x.allotted_bytes);
     v("near_room_bytes", x.near_room_bytes);
     v("cpu_share", x.cpu_share);
     v("move_limit_bytes_per_s", x.move_limit_bytes_per_s);
@@ -155,6 +156,7 @@ void members(V& v, PageSlice& x) {
 template <typename V>
 void members(V& v, Limits& x) {
     v("near_limit_bytes", x.near_limit_bytes);
+    v("allotted_bytes", x.allotted_bytes);
     v("cpu_share", x.cpu_share);
     v("move_limit_bytes_per_s", x.move_limit_bytes_per_s);
 }
@@ -408,7 +410,8 @@ Result<Request> read_request(const json& object) {
 }
 
 Result<void> check_limits(const Limits& limits) {
-    if (!limits.near_limit_bytes && !limits.cpu_share && !limits.move_limit_bytes_per_s) {
+    if (!limits.near_limit_bytes && !limits.allotted_bytes && !limits.cpu_share &&
+        !limits.move_limit_bytes_per_s) {
         return fail(EINVAL, "set names nothing to set");
     }
     if (limits.cpu_share && !(*limits.cpu_share >= 1e-4 && *limits.cpu_share <= 0.5)) {

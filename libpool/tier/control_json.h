@@ -4,7 +4,8 @@
 //   request  = { "do": "status" | "benefit" }
 //            | { "do": "explain", "address": N }
 //            | { "do": "pages", "first": N, "pages": N }
-//            | { "do": "set", "near_limit_bytes": N, "cpu_share": X, "move_limit_bytes_per_s": N }
+//            | { "do": "set", "near_limit_bytes": N, "allotted_bytes": N, "cpu_share": X,
+//                "move_limit_bytes_per_s": N }
 //   answer   = { "ok": { … } } | { "error": "sentence", "code": errno }
 //
 // Names of members are those of snapshot.h. A reader takes what it knows and checks its type;

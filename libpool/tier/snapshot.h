@@ -35,11 +35,17 @@ struct MoveFailure {
     uint64_t pages = 0;
 };
 
+// What a member is missing for stays as it is.
 struct Limits {
     std::optional<uint64_t> near_limit_bytes;  // UINT64_MAX: none
+    // poold's word, beside the limit of its own; the lesser counts. It lapses allotment_s after it
+    // was last given: a poold that has ended binds nobody.
+    std::optional<uint64_t> allotted_bytes;
     std::optional<double> cpu_share;
     std::optional<uint64_t> move_limit_bytes_per_s;  // 0: none
 };
+
+inline constexpr double allotment_s = 60;
 
 struct Snapshot {
     int pid = 0;     // of the process that answers
@@ -57,6 +63,7 @@ struct Snapshot {
     std::vector<int> near_nodes, far_nodes;
     uint64_t tracked_bytes = 0, near_bytes = 0, far_bytes = 0;
     uint64_t near_limit_bytes = UINT64_MAX;
+    uint64_t allotted_bytes = UINT64_MAX;  // by poold; UINT64_MAX: not at all
     uint64_t near_room_bytes = 0;
     double cpu_share = 0.01;
     uint64_t move_limit_bytes_per_s = 0;
@@ -95,10 +102,7 @@ struct PageSlice {
 };
 inline constexpr uint64_t slice_limit_pages = 32768;
 
-struct BenefitStep {
-    uint64_t pages = 0;
-    double rate = 0;  // touches a second, each
-};
+using BenefitStep = TierPolicy::Step;
 inline constexpr size_t benefit_limit = 256;
 
 // Whoever runs an engine, seen from the control socket. Called from the socket's thread; must not
@@ -111,7 +115,7 @@ class Controlled {
     virtual Result<void> set(const Limits& limits) = 0;
     // At most `pages` of them, which is at most slice_limit_pages.
     virtual Result<PageSlice> pages(uint64_t first, uint64_t pages) = 0;
-    // By falling rate, at most benefit_limit steps, and what the unit of a rate is worth.
+    // By falling rate, at most benefit_limit steps.
     virtual Result<std::vector<BenefitStep>> benefit() = 0;
 };
 

@@ -72,6 +72,7 @@ class MadeUp final : public Controlled {
     Result<void> set(const Limits& limits) override {
         std::lock_guard guard(lock_);
         if (limits.near_limit_bytes) told.near_limit_bytes = *limits.near_limit_bytes;
+        if (limits.allotted_bytes) told.allotted_bytes = *limits.allotted_bytes;
         if (limits.cpu_share) told.cpu_share = *limits.cpu_share;
         if (limits.move_limit_bytes_per_s) {
             told.move_limit_bytes_per_s = *limits.move_limit_bytes_per_s;

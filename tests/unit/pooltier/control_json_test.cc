@@ -86,11 +86,12 @@ TEST(ControlJson, PagesAndBenefitAndExplanation) {
 }
 
 TEST(ControlJson, RequestsComeBackAsTheyWere) {
-    for (const Request& request :
-         {Request(AskStatus{}), Request(AskBenefit{}), Request(AskExplain{UINT64_MAX}),
-          Request(AskPages{5, 100}),
-          Request(
-              AskSet{{.near_limit_bytes = 5, .cpu_share = 0.02, .move_limit_bytes_per_s = {}}})}) {
+    for (const Request& request : {Request(AskStatus{}), Request(AskBenefit{}),
+                                   Request(AskExplain{UINT64_MAX}), Request(AskPages{5, 100}),
+                                   Request(AskSet{{.near_limit_bytes = 5,
+                                   .allotted_bytes = {},
+                                   .cpu_share = 0.02,
+                                   .move_limit_bytes_per_s = {}}})}) {
         auto back = decode_request(encode_request(request));
         ASSERT_TRUE(back) << encode_request(request) << back.error().sentence;
         EXPECT_EQ(encode_request(*back), encode_request(request));
@@ -139,8 +140,10 @@ TEST(ControlJson, AnswersThatAreNone) {
 TEST(ControlJson, AnyLineIsAnswered) {
     const std::vector<std::string> lines = {
         encode_answer(full()),
-        encode_request(
-            AskSet{{.near_limit_bytes = 5, .cpu_share = {}, .move_limit_bytes_per_s = {}}}),
+        encode_request(AskSet{{.near_limit_bytes = 5,
+                               .allotted_bytes = {},
+                               .cpu_share = {},
+                               .move_limit_bytes_per_s = {}}}),
         encode_request(AskPages{1, 2}), encode_answer(PageAnswer{}),
         encode_answer(PageSlice{2, 0, {1, 2}, {Place::near, Place::far}})};
     std::mt19937_64 random(3);
