@@ -3,7 +3,7 @@
 //
 //   request  = { "do": "status" | "benefit" }
 //            | { "do": "explain", "address": N }
-//            | { "do": "pages", "first": N, "pages": N }
+//            | { "do": "pages", "first": N, "pages": N, "detail": "rates" | "rates_and_places" }
 //            | { "do": "set", "near_limit_bytes": N, "allotted_bytes": N, "cpu_share": X,
 //                "move_limit_bytes_per_s": N }
 //   answer   = { "ok": { … } } | { "error": "sentence", "code": errno }
@@ -29,6 +29,7 @@ struct AskExplain {
 };
 struct AskPages {
     uint64_t first = 0, pages = 0;
+    Detail detail = Detail::rates;
 };
 struct AskSet {
     Limits limits;

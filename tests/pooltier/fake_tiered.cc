@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,16 +47,16 @@ class MadeUp final : public Controlled {
                         static_cast<unsigned long long>(address));
         }
         PageAnswer answer;
-        answer.page = (address - base) / 4096;
-        answer.address = base + answer.page * 4096;
+        uint64_t page = (address - base) / 4096;
+        answer.address = base + page * 4096;
         answer.range = "[heap]";
-        answer.node = answer.page < near_pages ? 0 : 1;
+        answer.node = page < near_pages ? 0 : 1;
         answer.loss_ns = told.loss_ns;
         answer.move_ns = told.move_ns;
         Explanation& e = answer.explanation;
-        e.place = answer.page < near_pages ? Place::near : Place::far;
+        e.place = page < near_pages ? Place::near : Place::far;
         e.baseline = Place::far;
-        e.rate = rate_of(answer.page);
+        e.rate = rate_of(page);
         e.rate_low = e.rate * 0.9;
         e.rate_high = e.rate * 1.1;
         e.admission_rate = 2;
@@ -80,12 +81,13 @@ class MadeUp final : public Controlled {
         return {};
     }
 
-    Result<PageSlice> pages(uint64_t first, uint64_t pages) override {
+    Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail detail) override {
         PageSlice slice;
         slice.total_pages = pages_in_all;
         slice.first = first;
         for (uint64_t page = first; page < std::min(pages_in_all, first + pages); ++page) {
             slice.rates.push_back(static_cast<float>(rate_of(page)));
+            if (detail == Detail::rates) continue;
             slice.places.push_back(page < near_pages ? Place::near : Place::far);
         }
         return slice;
@@ -98,6 +100,8 @@ class MadeUp final : public Controlled {
         }
         return steps;
     }
+
+    double settle() override { return INFINITY; }
 
   private:
     std::mutex lock_;
@@ -141,8 +145,8 @@ Snapshot made_up() {
     s.policy.contested_blocks = 1;
     s.policy.blocks = 2;
     s.policy.memory_bytes = 8192;
-    s.ranges = {{base, pages_in_all * 4096, "[heap]"}};
-    s.range_count = 1;
+    s.overhead_share = 0.0083;
+    s.ranges = 1;
     return s;
 }
 
