@@ -3,7 +3,8 @@
 // the first hundred near, page n touched 1000/(n + 1) times a second. Limits that are set are kept
 // and told. Says "ready" and ends with its standard input.
 //
-//   fake-tiered [--program NAME] [--tenant NAME] [--untiered SENTENCE] [--private] [--slow SECONDS]
+//   fake-tiered [--program NAME] [--tenant NAME] [--sentence S] [--untiered SENTENCE]
+//               [--private] [--slow SECONDS]
 //   fake-tiered --fork    serves, forks; the child lets go and serves "not tracked: forked" itself,
 //                         and says "child PID"
 #include <sys/prctl.h>
@@ -192,6 +193,8 @@ int main(int argc, char** argv) {
             engine.told.program = value();
         else if (word == "--tenant")
             engine.told.tenant = value();
+        else if (word == "--sentence")
+            engine.told.sentence = value();
         else if (word == "--untiered") {
             engine.told.state = TieringState::untiered;
             engine.told.sentence = value();
