@@ -4,12 +4,16 @@
 #include <signal.h>
 #include <sys/file.h>
 
+#include <condition_variable>
 #include <cstdio>
+#include <mutex>
+#include <thread>
 
 #include "poold/agent.h"
 #include "poold/check.h"
 #include "poold/options.h"
 #include "poold/show.h"
+#include "poold/tiers.h"
 
 namespace {
 
@@ -29,20 +33,56 @@ Result<Fd> only_one(const Tree& tree) {
     return file;
 }
 
-int run(const Options& options) {
+// Before any thread is made: only the watching one takes these.
+sigset_t block_ending_signals() {
     signal(SIGPIPE, SIG_IGN);
-    // Before any thread is made: only the watching one takes these.
     sigset_t ending;
     sigemptyset(&ending);
     sigaddset(&ending, SIGTERM);
     sigaddset(&ending, SIGINT);
     sigprocmask(SIG_BLOCK, &ending, nullptr);
+    return ending;
+}
+
+// The tiering part beside the agent, which it has nothing to do with but the process.
+class TiersThread {
+  public:
+    explicit TiersThread(const TiersOptions& options) {
+        if (!options.wanted()) return;
+        thread_ = std::thread([this, options] {
+            Tiers(options, log_line).run([this](double seconds) {
+                std::unique_lock guard(lock_);
+                return !changed_.wait_for(guard, std::chrono::duration<double>(seconds),
+                                          [this] { return stop_; });
+            });
+        });
+    }
+    ~TiersThread() {
+        if (!thread_.joinable()) return;
+        {
+            std::lock_guard guard(lock_);
+            stop_ = true;
+        }
+        changed_.notify_all();
+        thread_.join();
+    }
+
+  private:
+    std::mutex lock_;
+    std::condition_variable changed_;
+    bool stop_ = false;
+    std::thread thread_;
+};
+
+int run(const Options& options) {
+    block_ending_signals();
     Tree tree(options.root);
     auto lock = only_one(tree);
     if (!lock) {
         log_line(lock.error().sentence);
         return 1;
     }
+    TiersThread tiers(options.tiers);
     Agent agent(AgentOptions{.tree = tree, .server = options.server});
     return agent.run();
 }
@@ -52,6 +92,26 @@ int print(const std::string& content) {
                    std::fflush(stdout) == 0
                ? 0
                : 1;
+}
+
+int tiers(const Options& options) {
+    sigset_t ending = block_ending_signals();
+    Tiers(options.tiers, log_line).run([&](double seconds) {
+        timespec time{static_cast<time_t>(seconds), 0};
+        return sigtimedwait(&ending, nullptr, &time) < 0;
+    });
+    return 0;
+}
+
+// One round. Without a file the metrics go to standard output; any trouble ends with 1.
+int tiers_once(const Options& options) {
+    bool well = true;
+    TieringPicture picture = Tiers(options.tiers, [&](const std::string& sentence) {
+                                 well = false;
+                                 std::fprintf(stderr, "poold: %s\n", sentence.c_str());
+                             }).round();
+    int printed = options.tiers.metrics_file.empty() ? print(metrics_text(picture)) : 0;
+    return well ? printed : 1;
 }
 
 }  // namespace
@@ -79,6 +139,10 @@ int main(int argc, char** argv) {
         }
         case Verb::once:
             return Agent(AgentOptions{.tree = tree, .server = options->server}).run_once();
+        case Verb::tiers:
+            return tiers(*options);
+        case Verb::tiers_once:
+            return tiers_once(*options);
         case Verb::run:
             return run(*options);
     }

@@ -23,15 +23,33 @@ size_t distance(const std::string& a, const std::string& b) {
     return row[b.size()];
 }
 
-const std::vector<std::string> verbs = {"check", "show"};
-const std::vector<std::string> flags = {"--server", "--once",    "--json",
-                                        "--root",   "--version", "--help"};
+const std::vector<std::string> verbs = {"check", "show", "tiers"};
+const std::vector<std::string> flags = {"--server",       "--once",    "--json",    "--root",
+                                        "--metrics-file", "--tenants", "--version", "--help"};
 
 std::unexpected<Error> unknown(const char* what, const std::string& word,
                                const std::vector<std::string>& candidates) {
     std::string hint = nearest(word, candidates);
     return fail(EINVAL, "unknown %s \"%s\"%s; see poold --help", what, tame(word, 60).c_str(),
                 hint.empty() ? "" : (", did you mean \"" + hint + "\"?").c_str());
+}
+
+Result<void> check_tiers(const Options& options) {
+    bool takes = options.verb == Verb::run || options.verb == Verb::tiers ||
+                 options.verb == Verb::tiers_once;
+    if (options.tiers.wanted() && !takes) {
+        return fail(EINVAL, "--metrics-file and --tenants belong to the daemon and to tiers");
+    }
+    if (options.verb == Verb::tiers && !options.tiers.wanted()) {
+        return fail(EINVAL,
+                    "tiers needs --metrics-file, --tenants or --once: else nothing is done");
+    }
+    const std::string& file = options.tiers.metrics_file;
+    if (!file.empty() && !file.ends_with(".prom")) {
+        return fail(EINVAL, "--metrics-file %s: node_exporter reads only files called *.prom",
+                    tame(file, 60).c_str());
+    }
+    return {};
 }
 
 }  // namespace
@@ -62,13 +80,18 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
             value = word.substr(equals + 1);
             word.resize(equals);
         }
-        if (word == "--server" || word == "--root") {
+        std::string* into = word == "--server"         ? &server
+                            : word == "--root"         ? &options.root
+                            : word == "--metrics-file" ? &options.tiers.metrics_file
+                            : word == "--tenants"      ? &options.tiers.tenants_file
+                                                       : nullptr;
+        if (into) {
             if (!has_value && i + 1 < words.size()) {
                 value = words[++i];
                 has_value = true;
             }
             if (!has_value || value.empty()) return fail(EINVAL, "%s needs a value", word.c_str());
-            (word == "--server" ? server : options.root) = value;
+            *into = value;
             continue;
         }
         if (has_value) {
@@ -80,7 +103,7 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
         if (word == "--json")
             options.json = true;
         else if (word == "--once")
-            options.verb = Verb::once;
+            options.verb = options.verb == Verb::tiers ? Verb::tiers_once : Verb::once;
         else if (word == "--version")
             options.verb = Verb::version;
         else if (word == "--help" || word == "-h")
@@ -89,6 +112,8 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
             options.verb = Verb::check;
         else if (word == "show")
             options.verb = Verb::show;
+        else if (word == "tiers")
+            options.verb = options.verb == Verb::once ? Verb::tiers_once : Verb::tiers;
         else if (word.starts_with("-"))
             return unknown("option", word, flags);
         else
@@ -97,6 +122,7 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
     if (options.json && options.verb != Verb::check && options.verb != Verb::show) {
         return fail(EINVAL, "--json belongs to check and show");
     }
+    if (auto checked = check_tiers(options); !checked) return std::unexpected(checked.error());
     if (!options.root.empty() && options.verb == Verb::run && !from_environment && server.empty()) {
         return fail(EINVAL,
                     "--root is for check, show and tests: with the daemon name --server too");
@@ -117,8 +143,13 @@ const char* usage_text() {
            "  poold show [--json]               the pool's extents as this host sees them\n"
            "  poold check [--json]              is this host fit for pooled memory? exit code 0 or "
            "1\n"
+           "  poold tiers [--once]              only the tiering part, without fmd; --once prints "
+           "metrics\n"
            "  poold --version | --help\n"
            "\n"
+           "--tenants FILE divides near memory among tiered programs, --metrics-file FILE.prom "
+           "writes\n"
+           "their metrics for Prometheus: with the daemon and with tiers.\n"
            "ADDRESS is unix:PATH or tcp:IPV4:PORT; else $POOLD_SERVER; else\n"
            "unix:/run/fmd/host.sock. --root DIR reads a recorded sysfs and procfs tree.\n"
            "Exit codes: 0 well, 1 not well, 2 usage.\n";

@@ -6,16 +6,18 @@
 #include <vector>
 
 #include "poold/http.h"
+#include "poold/tiers.h"
 #include "poold/tree.h"
 
 namespace poold {
 
-enum class Verb { run, once, show, check, version, help };
+enum class Verb { run, once, show, check, tiers, tiers_once, version, help };
 
 struct Options {
     Verb verb = Verb::run;
     bool json = false;
-    Address server;    // of run and once
+    Address server;  // of run and once
+    TiersOptions tiers;
     std::string root;  // a recorded tree instead of this machine
 };
 

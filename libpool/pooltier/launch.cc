@@ -12,9 +12,9 @@
 #include <cstring>
 #include <string_view>
 
-#include "sampler.h"
+#include "pooltier/nodes.h"
 #include "tier/printable.h"
-#include "topology.h"
+#include "tier/sampler_choice.h"
 
 namespace pooltier {
 
@@ -147,21 +147,21 @@ std::optional<std::string> cannot_preload(const std::string& program) {
     return std::nullopt;
 }
 
-std::optional<std::string> cannot_tier(const Settings& settings) {
-    auto topology = libpool::read_topology("");
-    if (!topology) return topology.error().sentence;
-    for (const auto* nodes : {&settings.near_nodes, &settings.far_nodes}) {
-        for (int node : *nodes) {
-            if (!topology->find(node)) return text("node %d has no memory here", node);
+Result<std::string> choose_here(const Settings& settings) {
+    if (auto nodes = nodes_of(settings); !nodes) return std::unexpected(nodes.error());
+    constexpr const char* names[] = {"", "rwp", "wp", "damon"};
+    std::string wanted = names[static_cast<size_t>(settings.sampler)];
+    std::string refused;
+    for (const SamplerState& state : probe_samplers("")) {
+        if (state.name == "numa-hints" || (!wanted.empty() && state.name != wanted)) continue;
+        bool usable = state.usable && (state.name != "damon" || geteuid() == 0);
+        if (usable) {
+            return refused.empty() ? "" : "sampling by " + state.name + ", for want of " + refused;
         }
+        refused +=
+            text("%s%s (%s)", refused.empty() ? "" : ", ", state.name.c_str(), state.why.c_str());
     }
-    bool declared = !settings.near_nodes.empty() && !settings.far_nodes.empty();
-    if (!declared && topology->tier_names.size() < 2) {
-        return topology->reason +
-               (topology->nodes.size() < 2 ? "" : "; name them with --near-nodes and --far-nodes");
-    }
-    if (auto usable = libpool::probe_rwp(); !usable) return usable.error().sentence;
-    return std::nullopt;
+    return fail(ENOTSUP, "no sampler works here: %s", refused.c_str());
 }
 
 Result<std::string> find_library() {

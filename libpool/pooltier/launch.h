@@ -19,8 +19,10 @@ libpool::Result<std::string> find_program(const std::string& word, const char* p
 // capabilities, another word size. Follows "#!" lines.
 std::optional<std::string> cannot_preload(const std::string& program);
 
-// Why this machine, or this process in its container, cannot tier at all; nothing when it can.
-std::optional<std::string> cannot_tier(const libpool::tier::Settings& settings);
+// Which way the program will be tiered here: "" the best one, or a sentence on the fallback. The
+// error says why it cannot be tiered at all: no second tier, no sampler that works in this
+// container.
+libpool::Result<std::string> choose_here(const libpool::tier::Settings& settings);
 
 // The absolute path of libpool-run.so: $POOLTIER_LIBRARY, else beside the executable, in ../lib,
 // ../lib/<triplet> or (build tree) ../run.

@@ -31,10 +31,10 @@ void sleep_until(double at_s) {
 }
 
 // All pages, slice by slice.
-Result<PageSlice> ask_all_pages(pid_t pid) {
+Result<PageSlice> ask_all_pages(pid_t pid, Detail detail) {
     PageSlice all;
     do {
-        auto slice = ask_pages(pid, all.rates.size(), slice_limit_pages);
+        auto slice = ask_pages(pid, {all.rates.size(), slice_limit_pages, detail});
         if (!slice) return slice;
         all.total_pages = slice->total_pages;
         all.rates.insert(all.rates.end(), slice->rates.begin(), slice->rates.end());
@@ -57,7 +57,7 @@ Result<void> write_to(std::FILE* file, const std::string& words, const std::stri
 
 Result<void> record_epochs(pid_t pid, std::FILE* file, const std::string& path, uint64_t epochs,
                            uint64_t epoch_ms) {
-    auto first = ask_all_pages(pid);
+    auto first = ask_all_pages(pid, Detail::rates_and_places);
     if (!first) return std::unexpected(first.error());
     if (first->rates.empty()) return fail(ENODATA, "process %d has no tracked pages yet", pid);
     auto facts = process_facts(pid);
@@ -68,7 +68,7 @@ Result<void> record_epochs(pid_t pid, std::FILE* file, const std::string& path, 
     double start_s = wall_s();
     for (uint64_t epoch = 0; done && epoch < epochs; ++epoch) {
         sleep_until(start_s + double((epoch + 1) * epoch_ms) * 1e-3);
-        auto slice = ask_all_pages(pid);
+        auto slice = ask_all_pages(pid, Detail::rates);
         if (!slice) return std::unexpected(slice.error());
         done = write_to(file, writer.epoch(slice->rates), path);
     }

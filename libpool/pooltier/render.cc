@@ -22,13 +22,16 @@ std::string nodes_text(const std::vector<int>& nodes) {
 
 std::string count(uint64_t number) { return std::to_string(number); }
 
-std::string limit_text(uint64_t bytes) {
-    return bytes == UINT64_MAX ? "no limit" : "limit " + describe_bytes(bytes);
+std::string limit_text(const Snapshot& s) {
+    std::string out = s.near_limit_bytes == UINT64_MAX
+                          ? "no limit"
+                          : "limit " + describe_bytes(s.near_limit_bytes);
+    return s.allotted_bytes == UINT64_MAX
+               ? out
+               : out + ", poold allots " + describe_bytes(s.allotted_bytes);
 }
 
-double overhead_share(const Snapshot& s) {
-    return s.program_cpu_s > 0 ? s.overhead_cpu_s / s.program_cpu_s : NAN;
-}
+double overhead_share(const Snapshot& s) { return s.program_cpu_s > 0 ? s.overhead_share : NAN; }
 
 // What columns are wide is counted in characters, not bytes.
 size_t width(const std::string& cell) {
@@ -54,9 +57,9 @@ std::string memory_line(const Snapshot& s) {
     return line("memory",
                 text("%s near (%s, room for %s), %s far, of %s in %s ranges; near nodes %s, far "
                      "nodes %s",
-                     describe_bytes(s.near_bytes).c_str(), limit_text(s.near_limit_bytes).c_str(),
+                     describe_bytes(s.near_bytes).c_str(), limit_text(s).c_str(),
                      describe_bytes(s.near_room_bytes).c_str(), describe_bytes(s.far_bytes).c_str(),
-                     describe_bytes(s.tracked_bytes).c_str(), count(s.range_count).c_str(),
+                     describe_bytes(s.tracked_bytes).c_str(), count(s.ranges).c_str(),
                      nodes_text(s.near_nodes).c_str(), nodes_text(s.far_nodes).c_str()));
 }
 
@@ -200,7 +203,7 @@ std::string status_block(const Snapshot& s) {
                              percent_text(s.policy.near_share_high).c_str()));
     out += moves_line(s);
     out += line("overhead",
-                text("%s of the program's CPU (budget %s): %s of %s; moving %s",
+                text("%s of the program's CPU lately (budget %s), %s of %s in all; moving %s",
                      percent_text(overhead_share(s)).c_str(), percent_text(s.cpu_share).c_str(),
                      seconds_text(s.overhead_cpu_s).c_str(), seconds_text(s.program_cpu_s).c_str(),
                      seconds_text(s.moving_s).c_str()));

@@ -51,8 +51,11 @@ Result<Settings> settings_of(const Args& args) {
 // Where the library is, or why the command cannot be tiered.
 Result<std::string> prepare(const std::string& program, const Settings& settings) {
     if (auto why = cannot_preload(program)) return fail(ENOTSUP, "%s", why->c_str());
-    if (auto why = cannot_tier(settings)) return fail(ENOTSUP, "%s", why->c_str());
-    return find_library();
+    auto fallback = choose_here(settings);
+    if (!fallback) return std::unexpected(fallback.error());
+    auto library = find_library();
+    if (library && !fallback->empty() && settings.say != Say::none) say(0, *fallback);
+    return library;
 }
 
 int become(const std::string& program, const Args& args, const std::vector<std::string>& entries) {

@@ -24,6 +24,8 @@ int run(const Args& args);
 int explain(const Args& args);
 int set(const Args& args);
 int record(const Args& args);
+int attach(const Args& args);
+int replay(const Args& args);  // also what-if
 
 void print(const std::string& words);
 // One line on standard error, made printable; returns `code`.

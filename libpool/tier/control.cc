@@ -75,7 +75,7 @@ struct CarryOut {
     std::string operator()(const AskBenefit&) { return said(controlled.benefit()); }
     std::string operator()(const AskExplain& ask) { return said(controlled.explain(ask.address)); }
     std::string operator()(const AskPages& ask) {
-        return said(controlled.pages(ask.first, ask.pages));
+        return said(controlled.pages(ask.first, ask.pages, ask.detail));
     }
     std::string operator()(const AskSet& ask) {
         auto done = controlled.set(ask.limits);
@@ -153,7 +153,7 @@ void ControlServer::abandon_in_child() {
 void ControlServer::serve() {
     while (true) {
         std::vector<pollfd> polled{{wake_, POLLIN, 0}, {listener_, POLLIN, 0}};
-        double wait_s = INFINITY;
+        double wait_s = controlled_.settle();
         for (const auto& client : clients_) {
             polled.push_back(
                 {client->fd, static_cast<short>(client->out.empty() ? POLLIN : POLLOUT), 0});

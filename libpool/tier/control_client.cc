@@ -208,9 +208,9 @@ Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s) {
     return decoded(pid, ask(pid, AskExplain{address}, deadline_s), decode_page_answer);
 }
 
-Result<PageSlice> ask_pages(pid_t pid, uint64_t first, uint64_t pages, double deadline_s) {
-    auto slice = decoded(pid, ask(pid, AskPages{first, pages}, deadline_s), decode_slice);
-    if (slice && (slice->first != first || slice->rates.size() > pages)) {
+Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s) {
+    auto slice = decoded(pid, ask(pid, wish, deadline_s), decode_slice);
+    if (slice && (slice->first != wish.first || slice->rates.size() > wish.pages)) {
         return fail(EPROTO, "process %d answers with pages that were not asked for", pid);
     }
     return slice;

@@ -35,7 +35,7 @@ Result<std::string> ask(pid_t pid, const Request& request, double deadline_s = d
 
 Result<Snapshot> ask_status(pid_t pid, double deadline_s = default_deadline_s);
 Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s = default_deadline_s);
-Result<PageSlice> ask_pages(pid_t pid, uint64_t first, uint64_t pages,
+Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish,
                             double deadline_s = default_deadline_s);
 Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s = default_deadline_s);
 Result<void> ask_set(pid_t pid, const Limits& limits, double deadline_s = default_deadline_s);

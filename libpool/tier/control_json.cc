@@ -17,6 +17,7 @@ constexpr size_t string_limit_bytes = 4096;
 
 constexpr const char* place_names[] = {"nowhere", "near", "far"};
 constexpr const char* hint_names[] = {"none", "hot", "cold", "pinned_near", "stream"};
+constexpr const char* detail_names[] = {"rates", "rates_and_places"};
 constexpr const char* state_names[] = {"tiered", "untiered"};
 
 // Each struct lists its members once, for both directions.
@@ -24,13 +25,6 @@ template <typename V>
 void members(V& v, Refusal& x) {
     v("sampler", x.sampler);
     v("why", x.why);
-}
-
-template <typename V>
-void members(V& v, RangeStatus& x) {
-    v("start", x.start);
-    v("bytes", x.bytes);
-    v("name", x.name);
 }
 
 template <typename V>
@@ -95,6 +89,7 @@ void members(V& v, Snapshot& x) {
     v("near_bytes", x.near_bytes);
     v("far_bytes", x.far_bytes);
     v("near_limit_bytes", x.near_limit_bytes);
+    v("allotted_bytes", x.allotted_bytes);
     v("near_room_bytes", x.near_room_bytes);
     v("cpu_share", x.cpu_share);
     v("move_limit_bytes_per_s", x.move_limit_bytes_per_s);
@@ -106,12 +101,12 @@ void members(V& v, Snapshot& x) {
     v("overhead_cpu_s", x.overhead_cpu_s);
     v("moving_s", x.moving_s);
     v("program_cpu_s", x.program_cpu_s);
+    v("overhead_share", x.overhead_share);
     v("loss_ns", x.loss_ns);
     v("move_ns", x.move_ns);
     v("delta", x.delta);
     v("policy", x.policy);
     v("ranges", x.ranges);
-    v("range_count", x.range_count);
 }
 
 template <typename V>
@@ -135,7 +130,6 @@ void members(V& v, Explanation& x) {
 template <typename V>
 void members(V& v, PageAnswer& x) {
     v("address", x.address);
-    v("page", x.page);
     v("range", x.range);
     v("node", x.node);
     v("loss_ns", x.loss_ns);
@@ -155,6 +149,7 @@ void members(V& v, PageSlice& x) {
 template <typename V>
 void members(V& v, Limits& x) {
     v("near_limit_bytes", x.near_limit_bytes);
+    v("allotted_bytes", x.allotted_bytes);
     v("cpu_share", x.cpu_share);
     v("move_limit_bytes_per_s", x.move_limit_bytes_per_s);
 }
@@ -168,6 +163,7 @@ template <typename V>
 void members(V& v, AskPages& x) {
     v("first", x.first);
     v("pages", x.pages);
+    v("detail", x.detail, detail_names);
 }
 template <typename V>
 void members(V& v, AskSet& x) {
@@ -408,7 +404,8 @@ Result<Request> read_request(const json& object) {
 }
 
 Result<void> check_limits(const Limits& limits) {
-    if (!limits.near_limit_bytes && !limits.cpu_share && !limits.move_limit_bytes_per_s) {
+    if (!limits.near_limit_bytes && !limits.allotted_bytes && !limits.cpu_share &&
+        !limits.move_limit_bytes_per_s) {
         return fail(EINVAL, "set names nothing to set");
     }
     if (limits.cpu_share && !(*limits.cpu_share >= 1e-4 && *limits.cpu_share <= 0.5)) {
@@ -443,7 +440,7 @@ Result<Request> decode_request(std::string_view line) {
     if (*verb == "pages") {
         auto request = read_request<AskPages>(object);
         if (!request) return request;
-        auto [first, pages] = std::get<AskPages>(*request);
+        auto [first, pages, detail] = std::get<AskPages>(*request);
         if (pages == 0 || pages > slice_limit_pages || first > UINT32_MAX) {
             return fail(EINVAL, "pages takes 1 to %llu of them",
                         static_cast<unsigned long long>(slice_limit_pages));
@@ -479,7 +476,7 @@ Result<PageAnswer> decode_page_answer(std::string_view line) { return decode_as<
 
 Result<PageSlice> decode_slice(std::string_view line) {
     auto slice = decode_as<PageSlice>(line);
-    if (slice && slice->rates.size() != slice->places.size()) {
+    if (slice && !slice->places.empty() && slice->rates.size() != slice->places.size()) {
         return fail(EPROTO, "the answer has %zu rates and %zu places", slice->rates.size(),
                     slice->places.size());
     }

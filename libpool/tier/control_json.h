@@ -3,8 +3,9 @@
 //
 //   request  = { "do": "status" | "benefit" }
 //            | { "do": "explain", "address": N }
-//            | { "do": "pages", "first": N, "pages": N }
-//            | { "do": "set", "near_limit_bytes": N, "cpu_share": X, "move_limit_bytes_per_s": N }
+//            | { "do": "pages", "first": N, "pages": N, "detail": "rates" | "rates_and_places" }
+//            | { "do": "set", "near_limit_bytes": N, "allotted_bytes": N, "cpu_share": X,
+//                "move_limit_bytes_per_s": N }
 //   answer   = { "ok": { … } } | { "error": "sentence", "code": errno }
 //
 // Names of members are those of snapshot.h. A reader takes what it knows and checks its type;
@@ -28,6 +29,7 @@ struct AskExplain {
 };
 struct AskPages {
     uint64_t first = 0, pages = 0;
+    Detail detail = Detail::rates;
 };
 struct AskSet {
     Limits limits;

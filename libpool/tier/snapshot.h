@@ -24,22 +24,22 @@ struct Refusal {
     std::string why;
 };
 
-struct RangeStatus {
-    uint64_t start = 0;
-    uint64_t bytes = 0;
-    std::string name;  // as /proc/PID/maps says, or who added it
-};
-
 struct MoveFailure {
     int code = 0;  // errno; 0: the kernel reported none, and the page was elsewhere all the same
     uint64_t pages = 0;
 };
 
+// What a member is missing for stays as it is.
 struct Limits {
     std::optional<uint64_t> near_limit_bytes;  // UINT64_MAX: none
+    // poold's word, beside the limit of its own; the lesser counts. It lapses allotment_s after it
+    // was last given: a poold that has ended binds nobody.
+    std::optional<uint64_t> allotted_bytes;
     std::optional<double> cpu_share;
     std::optional<uint64_t> move_limit_bytes_per_s;  // 0: none
 };
+
+inline constexpr double allotment_s = 60;
 
 struct Snapshot {
     int pid = 0;     // of the process that answers
@@ -57,6 +57,7 @@ struct Snapshot {
     std::vector<int> near_nodes, far_nodes;
     uint64_t tracked_bytes = 0, near_bytes = 0, far_bytes = 0;
     uint64_t near_limit_bytes = UINT64_MAX;
+    uint64_t allotted_bytes = UINT64_MAX;  // by poold; UINT64_MAX: not at all
     uint64_t near_room_bytes = 0;
     double cpu_share = 0.01;
     uint64_t move_limit_bytes_per_s = 0;
@@ -67,38 +68,38 @@ struct Snapshot {
     double overhead_cpu_s = 0;  // sampling, faults and deciding
     double moving_s = 0;
     double program_cpu_s = 0;
-    double loss_ns = 0;  // what a far access costs more
-    double move_ns = 0;  // what moving a page costs
+    double overhead_share = 0;  // of the program's CPU time, over the last 10 s
+    double loss_ns = 0;         // what a far access costs more
+    double move_ns = 0;         // what moving a page costs
 
     double delta = 0;  // the bank's promise holds with probability 1 - delta
     TierStatus policy;
-    std::vector<RangeStatus> ranges;  // at most range_status_limit of them, the largest
-    uint64_t range_count = 0;
+    uint64_t ranges = 0;
 };
-inline constexpr size_t range_status_limit = 64;
 
 struct PageAnswer {
     uint64_t address = 0;  // of the page
-    uint64_t page = 0;     // its number with the policy
     std::string range;
     int node = -1;  // as the kernel says now; negative errno: nowhere
     double loss_ns = 0, move_ns = 0;
     Explanation explanation;
 };
 
-// Believed rates of pages [first, first + rates.size()), for `pooltier record`.
+// Asking the kernel where pages are costs it a walk of the page tables.
+enum class Detail : uint8_t { rates, rates_and_places };
+
+// Believed rates of pages [first, first + rates.size()), for `pooltier record`. A slice that begins
+// with page 0 looks anew, later ones go on with the same look. A page keeps its number; those of
+// ranges that are gone are nowhere, with rate 0.
 struct PageSlice {
-    uint64_t total_pages = 0;  // one more than the highest page number in use
+    uint64_t total_pages = 0;
     uint64_t first = 0;
-    std::vector<float> rates;  // touches a second
-    std::vector<Place> places;
+    std::vector<float> rates;   // touches a second
+    std::vector<Place> places;  // empty, or as many
 };
 inline constexpr uint64_t slice_limit_pages = 32768;
 
-struct BenefitStep {
-    uint64_t pages = 0;
-    double rate = 0;  // touches a second, each
-};
+using BenefitStep = TierPolicy::Step;
 inline constexpr size_t benefit_limit = 256;
 
 // Whoever runs an engine, seen from the control socket. Called from the socket's thread; must not
@@ -110,9 +111,12 @@ class Controlled {
     virtual Result<PageAnswer> explain(uint64_t address) = 0;
     virtual Result<void> set(const Limits& limits) = 0;
     // At most `pages` of them, which is at most slice_limit_pages.
-    virtual Result<PageSlice> pages(uint64_t first, uint64_t pages) = 0;
-    // By falling rate, at most benefit_limit steps, and what the unit of a rate is worth.
+    virtual Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail detail) = 0;
+    // By falling rate, at most benefit_limit steps.
     virtual Result<std::vector<BenefitStep>> benefit() = 0;
+    // Lets lapse what has lapsed (an allotment). Seconds until it wants to be called again, which
+    // may be INFINITY; called after every request, too.
+    virtual double settle() = 0;
 };
 
 }  // namespace libpool::tier

@@ -31,7 +31,7 @@ class Status(PooltierTest):
         self.assertEqual((done.code, done.err), (0, ""), done)
         for said in (f"{fake.pid} fake-tiered, tiered for 61.2 s", "not damon: needs root", "no limit", "near nodes 0, far nodes 1,2",
                      "91.2 % of accesses are near (90 % sure: 89.9 % to 92.4 %)", "3 failed (2 Device or resource busy",
-                     "0.83 % of the program's CPU (budget 1.00 %)", "with probability 0.999 it costs at most (1 + 0.01) x",
+                     "0.83 % of the program's CPU lately (budget 1.00 %), 500 ms of 60.0 s in all", "with probability 0.999 it costs at most (1 + 0.01) x",
                      "1.0 s or 512 MiB moved"):
             self.assertIn(said, done.out)
         self.assertEqual(json.loads(pooltier("status", fake.pid, "--json").out)["target"], fake.pid)
@@ -200,7 +200,7 @@ class Others(PooltierTest):
                      "50.0 % of a move's cost earned", "without tiering it would be far; the bank holds 3.1 s"):
             self.assertIn(said, done.out)
         told = json.loads(pooltier("explain", fake.pid, str(0x10000000), "--json").out)
-        self.assertEqual((told["explanation"]["place"], told["page"]), ("near", 0))
+        self.assertEqual((told["explanation"]["place"], told["node"]), ("near", 0))
 
     def test_explain_of_what_is_no_page_of_it(self):
         fake = self.fake()

@@ -3,7 +3,8 @@
 // the first hundred near, page n touched 1000/(n + 1) times a second. Limits that are set are kept
 // and told. Says "ready" and ends with its standard input.
 //
-//   fake-tiered [--program NAME] [--tenant NAME] [--untiered SENTENCE] [--private] [--slow SECONDS]
+//   fake-tiered [--program NAME] [--tenant NAME] [--sentence S] [--untiered SENTENCE]
+//               [--private] [--slow SECONDS]
 //   fake-tiered --fork    serves, forks; the child lets go and serves "not tracked: forked" itself,
 //                         and says "child PID"
 #include <sys/prctl.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,16 +48,16 @@ class MadeUp final : public Controlled {
                         static_cast<unsigned long long>(address));
         }
         PageAnswer answer;
-        answer.page = (address - base) / 4096;
-        answer.address = base + answer.page * 4096;
+        uint64_t page = (address - base) / 4096;
+        answer.address = base + page * 4096;
         answer.range = "[heap]";
-        answer.node = answer.page < near_pages ? 0 : 1;
+        answer.node = page < near_pages ? 0 : 1;
         answer.loss_ns = told.loss_ns;
         answer.move_ns = told.move_ns;
         Explanation& e = answer.explanation;
-        e.place = answer.page < near_pages ? Place::near : Place::far;
+        e.place = page < near_pages ? Place::near : Place::far;
         e.baseline = Place::far;
-        e.rate = rate_of(answer.page);
+        e.rate = rate_of(page);
         e.rate_low = e.rate * 0.9;
         e.rate_high = e.rate * 1.1;
         e.admission_rate = 2;
@@ -72,6 +74,7 @@ class MadeUp final : public Controlled {
     Result<void> set(const Limits& limits) override {
         std::lock_guard guard(lock_);
         if (limits.near_limit_bytes) told.near_limit_bytes = *limits.near_limit_bytes;
+        if (limits.allotted_bytes) told.allotted_bytes = *limits.allotted_bytes;
         if (limits.cpu_share) told.cpu_share = *limits.cpu_share;
         if (limits.move_limit_bytes_per_s) {
             told.move_limit_bytes_per_s = *limits.move_limit_bytes_per_s;
@@ -79,12 +82,13 @@ class MadeUp final : public Controlled {
         return {};
     }
 
-    Result<PageSlice> pages(uint64_t first, uint64_t pages) override {
+    Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail detail) override {
         PageSlice slice;
         slice.total_pages = pages_in_all;
         slice.first = first;
         for (uint64_t page = first; page < std::min(pages_in_all, first + pages); ++page) {
             slice.rates.push_back(static_cast<float>(rate_of(page)));
+            if (detail == Detail::rates) continue;
             slice.places.push_back(page < near_pages ? Place::near : Place::far);
         }
         return slice;
@@ -97,6 +101,8 @@ class MadeUp final : public Controlled {
         }
         return steps;
     }
+
+    double settle() override { return INFINITY; }
 
   private:
     std::mutex lock_;
@@ -140,8 +146,8 @@ Snapshot made_up() {
     s.policy.contested_blocks = 1;
     s.policy.blocks = 2;
     s.policy.memory_bytes = 8192;
-    s.ranges = {{base, pages_in_all * 4096, "[heap]"}};
-    s.range_count = 1;
+    s.overhead_share = 0.0083;
+    s.ranges = 1;
     return s;
 }
 
@@ -187,6 +193,8 @@ int main(int argc, char** argv) {
             engine.told.program = value();
         else if (word == "--tenant")
             engine.told.tenant = value();
+        else if (word == "--sentence")
+            engine.told.sentence = value();
         else if (word == "--untiered") {
             engine.told.state = TieringState::untiered;
             engine.told.sentence = value();

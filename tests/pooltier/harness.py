@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """pooltier, and processes that it talks to: well-behaved ones (fake-tiered) and sockets that a test answers itself."""
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -12,6 +13,12 @@ POOLTIER = os.environ["PROGRAM_POOLTIER"]
 FAKE = os.environ["FAKE_TIERED"]
 POOLD = os.environ["POOLD"]
 PATIENCE_S = 60
+
+# Names of abstract sockets belong to a network namespace: in one of its own a test neither sees nor disturbs what
+# else is tiered on this machine.
+if os.geteuid() == 0:
+    CLONE_NEWNET = 0x40000000
+    ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET)
 
 
 class Outcome:

@@ -30,8 +30,7 @@ Snapshot full() {
     s.policy.bank.balance_s = -0.25;
     s.policy.busy = true;
     s.policy.boundary_rate = INFINITY;
-    s.ranges = {{0x1000, 4096, "[heap]"}};
-    s.range_count = 1;
+    s.ranges = 1;
     return s;
 }
 
@@ -58,7 +57,7 @@ TEST(ControlJson, ASnapshotComesBackAsItWas) {
     EXPECT_DOUBLE_EQ(back->policy.bank.balance_s, -0.25);
     EXPECT_TRUE(back->policy.busy);
     EXPECT_TRUE(std::isnan(back->policy.boundary_rate));  // JSON has no infinity
-    EXPECT_EQ(back->ranges[0].name, "[heap]");
+    EXPECT_EQ(back->ranges, 1u);
     EXPECT_EQ(encode_answer(*back).find('\n'), std::string::npos);
 }
 
@@ -88,9 +87,11 @@ TEST(ControlJson, PagesAndBenefitAndExplanation) {
 TEST(ControlJson, RequestsComeBackAsTheyWere) {
     for (const Request& request :
          {Request(AskStatus{}), Request(AskBenefit{}), Request(AskExplain{UINT64_MAX}),
-          Request(AskPages{5, 100}),
-          Request(
-              AskSet{{.near_limit_bytes = 5, .cpu_share = 0.02, .move_limit_bytes_per_s = {}}})}) {
+          Request(AskPages{5, 100, Detail::rates_and_places}),
+          Request(AskSet{{.near_limit_bytes = 5,
+          .allotted_bytes = {},
+          .cpu_share = 0.02,
+          .move_limit_bytes_per_s = {}}})}) {
         auto back = decode_request(encode_request(request));
         ASSERT_TRUE(back) << encode_request(request) << back.error().sentence;
         EXPECT_EQ(encode_request(*back), encode_request(request));
@@ -131,7 +132,7 @@ TEST(ControlJson, AnswersThatAreNone) {
     EXPECT_FALSE(decode_snapshot("{\"ok\":{\"pid\":99999999999}}"));
     EXPECT_FALSE(decode_snapshot("{\"ok\":{\"policy\":7}}"));
     EXPECT_FALSE(decode_snapshot("{\"ok\":{\"state\":\"odd\"}}"));
-    EXPECT_FALSE(decode_slice("{\"ok\":{\"rates\":[1],\"places\":\"\"}}"));
+    EXPECT_FALSE(decode_slice("{\"ok\":{\"rates\":[1],\"places\":\"nn\"}}"));
     EXPECT_FALSE(decode_snapshot(std::string(100000, '[')));
 }
 
@@ -139,8 +140,10 @@ TEST(ControlJson, AnswersThatAreNone) {
 TEST(ControlJson, AnyLineIsAnswered) {
     const std::vector<std::string> lines = {
         encode_answer(full()),
-        encode_request(
-            AskSet{{.near_limit_bytes = 5, .cpu_share = {}, .move_limit_bytes_per_s = {}}}),
+        encode_request(AskSet{{.near_limit_bytes = 5,
+                               .allotted_bytes = {},
+                               .cpu_share = {},
+                               .move_limit_bytes_per_s = {}}}),
         encode_request(AskPages{1, 2}), encode_answer(PageAnswer{}),
         encode_answer(PageSlice{2, 0, {1, 2}, {Place::near, Place::far}})};
     std::mt19937_64 random(3);

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -26,13 +27,14 @@ class Still final : public Controlled {
     }
     Result<PageAnswer> explain(uint64_t) override { return fail(ENOENT, "no such page"); }
     Result<void> set(const Limits&) override { return {}; }
-    Result<PageSlice> pages(uint64_t first, uint64_t pages) override {
+    Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail) override {
         PageSlice slice{.total_pages = UINT32_MAX, .first = first, .rates = {}, .places = {}};
         slice.rates.assign(pages, 123456.0f);
         slice.places.assign(pages, Place::far);
         return slice;
     }
     Result<std::vector<BenefitStep>> benefit() override { return std::vector<BenefitStep>{}; }
+    double settle() override { return INFINITY; }
 };
 
 class Control : public testing::Test {
@@ -96,7 +98,7 @@ TEST_F(Control, AnswersWithItsPid) {
 }
 
 TEST_F(Control, ALargeAnswerArrivesWhole) {
-    auto slice = ask_pages(getpid(), 32768, slice_limit_pages);
+    auto slice = ask_pages(getpid(), {32768, slice_limit_pages});
     ASSERT_TRUE(slice) << slice.error().sentence;
     EXPECT_EQ(slice->rates.size(), slice_limit_pages);
 }
