@@ -41,6 +41,7 @@ HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::strin
 struct KindTally {
     uint64_t runs = 0, violations = 0, placement_violations = 0;
     double worst_part = 0;  // of the allowance that was lost
+    double simulated_s = 0, allowance_s = 0;
 };
 
 // Most violations that a bound which fails with probability delta shows, but for one time in a
@@ -139,6 +140,8 @@ Result<int> command_harm(Words words) {
         const GenerateOptions& o = run.adversary.options;
         KindTally& tally = tallies[o.kind];
         ++tally.runs;
+        tally.simulated_s += run.seconds;
+        tally.allowance_s += run.allowance_s;
         tally.violations += run.harm.violated();
         tally.placement_violations += run.harm.placement_violated();
         if (run.allowance_s > 0)
@@ -155,13 +158,15 @@ Result<int> command_harm(Words words) {
         }
     }
     uint64_t runs = last - first + 1, most = tolerated(runs, config.delta);
-    std::printf("%-10s %7s %11s %22s %22s\n", "adversary", "runs", "violations",
-                "by placement alone", "worst loss / C");
+    std::printf("%-10s %7s %11s %19s %15s %9s %9s\n", "adversary", "runs", "violations",
+                "by placement alone", "worst loss / C", "mean C s", "mean s");
     for (const auto& [name, tally] : tallies) {
-        std::printf("%-10s %7llu %11llu %22llu %22.3f\n", name.c_str(),
+        auto count = double(tally.runs);
+        std::printf("%-10s %7llu %11llu %19llu %15.3f %9.3g %9.3g\n", name.c_str(),
                     static_cast<unsigned long long>(tally.runs),
                     static_cast<unsigned long long>(tally.violations),
-                    static_cast<unsigned long long>(tally.placement_violations), tally.worst_part);
+                    static_cast<unsigned long long>(tally.placement_violations), tally.worst_part,
+                    tally.allowance_s / count, tally.simulated_s / count);
     }
     std::printf("%llu of %llu runs broke cost <= (1 + %g)·baseline + C; delta %g allows %llu\n",
                 static_cast<unsigned long long>(violations), static_cast<unsigned long long>(runs),

@@ -37,6 +37,8 @@ class Rates {
     Random& random;
     std::vector<double> mean;
     std::vector<uint32_t> order;  // a permutation: where the page of rank i lies
+    uint32_t next_turn = 0;       // turns: the epoch of the next change, and who is hot until then
+    bool far_turn = false;
 
     double per_epoch() const { return o.accesses_per_s * o.epoch_s; }
     void shuffle() {
@@ -130,9 +132,14 @@ void cyclic(Rates& rates, uint32_t epoch) {
 void turns(Rates& rates, uint32_t epoch) {
     const GenerateOptions& o = rates.o;
     uint32_t half = std::min(o.near_pages, o.pages - o.near_pages);
-    bool far = (epoch / o.period_epochs) % 2 == 0;
+    if (epoch == rates.next_turn) {
+        rates.far_turn = !rates.far_turn;
+        double length = 2 * o.period_epochs * (rates.far_turn ? o.far_part : 1 - o.far_part);
+        if (o.irregular) length *= rates.random.exponential();
+        rates.next_turn += std::max(1u, uint32_t(std::lround(length)));
+    }
     rates.clear();
-    rates.spread(far ? o.near_pages : o.near_pages - half, half, rates.per_epoch());
+    rates.spread(rates.far_turn ? o.near_pages : o.near_pages - half, half, rates.per_epoch());
 }
 
 void bighot(Rates& rates, uint32_t epoch) {
@@ -199,6 +206,9 @@ Result<void> check(const GenerateOptions& o) {
                     o.hot_part, o.hot_share);
     if (!(o.skew >= 0 && o.skew <= 10))
         return fail(EINVAL, "A skew can be 0 to 10, not %g.", o.skew);
+    if (!(o.far_part >= 0 && o.far_part <= 1))
+        return fail(EINVAL, "The part of the time that far pages are hot is 0 to 1, not %g.",
+                    o.far_part);
     if (o.period_epochs < 1) return fail(EINVAL, "A period has at least one epoch.");
     return {};
 }
@@ -242,13 +252,22 @@ Adversary adversary(uint64_t seed, std::string_view wanted, double page_rate) {
     o.seed = random.bits();
     // One slot is where two pages take turns; many are where pages are judged as a crowd.
     o.near_pages =
-        random.below(2) ? 1 + uint32_t(random.below(4)) : 16 + uint32_t(random.below(112));
+        random.below(4) ? 16 + uint32_t(random.below(112)) : 1 + uint32_t(random.below(4));
     o.pages = o.near_pages * 2 + uint32_t(random.below(3 * o.near_pages));
-    o.epoch_s = random.log_between(0.004, 0.5);
-    o.epochs = uint32_t(std::clamp(random.log_between(10, 90) / o.epoch_s, 60.0, 3000.0));
+    double length_s = random.log_between(20, 600);
+    // Changes from far below to far above the time in which a policy can react.
+    double period_s = random.log_between(0.02, 10);
+    o.period_epochs = 1 + uint32_t(random.log_between(1, 32));
+    double cells = 2e6, most_epochs = std::min(8000.0, cells / o.pages);
+    o.epoch_s = std::clamp(period_s / o.period_epochs, length_s / most_epochs, 0.5);
+    o.epochs = std::max(60u, uint32_t(length_s / o.epoch_s));
+    o.far_part = random.between(0.1, 0.6);
+    o.irregular = random.below(2);
     double busy_pages = o.kind == "cyclic" ? 1 : o.near_pages;
-    o.accesses_per_s = std::min(random.log_between(1e3, 5e6), page_rate * busy_pages);
-    o.period_epochs = 1 + uint32_t(random.log_between(1, 64));
+    // The more a program does, the more there is to lose.
+    double accesses_per_s =
+        random.below(3) ? random.log_between(1e6, 5e6) : random.log_between(1e3, 1e6);
+    o.accesses_per_s = std::min(accesses_per_s, page_rate * busy_pages);
     made.generated = *generate(o);
     return made;
 }

@@ -16,6 +16,9 @@ void add_generator(Arguments& arguments, GenerateOptions& o) {
     arguments.number("--skew", "exponent of zipf's law (0.99)", &o.skew, 0, 10);
     arguments.integer("--period", "epochs that one thing stays: cyclic, turns, phase (8)",
                       &o.period_epochs, 1, 1u << 24);
+    arguments.number("--far-part", "turns: part of the time that far pages are hot (0.5)",
+                     &o.far_part, 0, 1);
+    arguments.flag("--irregular", "turns: lengths are drawn", &o.irregular);
     arguments.integer("--seed", "of the trace, the sampling and the policy (1)", &o.seed, 0,
                       UINT64_MAX);
 }

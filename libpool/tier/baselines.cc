@@ -125,7 +125,7 @@ class Tpp : public Sampling {
                 if (places_[page] == Place::near && age_[page] > 0) inactive.push_back(page);
             std::ranges::stable_sort(inactive, std::greater{}, [&](PageId p) { return age_[p]; });
             inactive.resize(std::min<uint64_t>(
-                {inactive.size(), wanted - s.near_room_pages, s.far_room_pages, s.move_pages}));
+                {inactive.size(), wanted - s.near_room_pages, s.far_room_pages, s.move_pages / 2}));
             plan.demote = std::move(inactive);
         }
         hot.resize(std::min<uint64_t>({hot.size(), s.near_room_pages + plan.demote.size(),

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# pooltrace as people call it: a trace goes out, comes back and is judged; wrong input is one sentence and 2.
+set -euo pipefail
+pooltrace=$1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failed() { echo "FAILED: $*" >&2; exit 1; }
+
+"$pooltrace" gen hot --pages 512 --near 64 --epochs 40 --accesses 1e5 --out "$dir/hot.trace" 2>"$dir/said"
+grep -qx 'The hot set jumps at epoch 20: give --jump 20 to run.' "$dir/said" || failed "no word of the jump"
+[ "$(head -n 1 "$dir/hot.trace")" = "pooltrace 1" ] || failed "no trace was written"
+"$pooltrace" gen hot --pages 512 --near 64 --epochs 40 --accesses 1e5 2>/dev/null | cmp - "$dir/hot.trace" || failed "standard output differs"
+
+"$pooltrace" run --trace "$dir/hot.trace" --near 64 --jump 20 --csv "$dir/a.csv" --plot "$dir/p" >"$dir/table"
+[ "$(wc -l <"$dir/a.csv")" -eq 6 ] || failed "a line for each of five policies: $(cat "$dir/a.csv")"
+grep -q '^hot.trace .*first-touch' "$dir/table" || failed "$(cat "$dir/table")"
+[ "$(wc -l <"$dir/p.ours.csv")" -eq 41 ] || failed "a line an epoch"
+# The same trace, generated in memory, is the same run.
+"$pooltrace" run --gen hot --pages 512 --near 64 --epochs 40 --accesses 1e5 --csv "$dir/b.csv" >/dev/null
+diff <(sed 's/^hot.trace/hot/' "$dir/a.csv") "$dir/b.csv" || failed "file and generator differ"
+
+"$pooltrace" bound --trace "$dir/hot.trace" --near 1/8 --csv "$dir/prices.csv" >"$dir/bound"
+grep -q '^no placement costs less than' "$dir/bound" || failed "$(cat "$dir/bound")"
+[ "$(wc -l <"$dir/prices.csv")" -eq 41 ] || failed "a price an epoch"
+"$pooltrace" matrix --gen hot,zipf --trace "$dir/hot.trace" --pages 512 --epochs 40 --near 1/8,1/2 --policy histogram,ours \
+    --csv "$dir/matrix.csv" >/dev/null
+[ "$(wc -l <"$dir/matrix.csv")" -eq 13 ] || failed "3 workloads × 2 sizes × 2 policies"
+
+wrong() { # the sentence, then the words
+    local sentence=$1 code=0
+    shift
+    "$pooltrace" "$@" >"$dir/out" 2>"$dir/err" || code=$?
+    [ "$code" -eq 2 ] || failed "pooltrace $* ended with $code"
+    [ "$(cat "$dir/err")" = "pooltrace: $sentence" ] || failed "pooltrace $* said: $(cat "$dir/err")"
+}
+echo "pooltrace 1" >"$dir/short.trace"
+wrong 'Say a command; pooltrace --help names them.'
+wrong 'There is no command "fly"; pooltrace --help names them.' fly
+wrong 'There is no option "--polic" here.' run --gen hot --polic ours
+wrong 'Say either --trace FILE or --gen KIND.' run
+wrong 'There is no policy "lru"; there are: first-touch tpp histogram two-ewma ours.' run --gen hot --policy lru
+wrong "Trace $dir/none: No such file or directory." run --trace "$dir/none"
+wrong "$dir/short.trace: line 1 of the trace: the text ends where \"pages N\" must stand." bound --trace "$dir/short.trace"
+wrong '--near must be a number of pages above 0, or a part like 1/8, not "much".' run --gen hot --near much
+wrong '--costs must be native or guest, not "free".' run --gen hot --costs free
+wrong '--jump 240 is behind the last epoch, 239.' run --gen hot --jump 240
+wrong 'There is no adversary "hot".' harm --gen hot
+wrong 'Say one kind: pooltrace gen KIND [OPTIONS].' gen
+wrong 'File /nonexistent/x: No such file or directory.' gen zipf --pages 64 --epochs 2 --out /nonexistent/x
+echo "pooltrace: all as promised"
