@@ -60,12 +60,12 @@ class Optimum(unittest.TestCase):
 
     def test_the_hottest_pages_of_each_phase(self):
         trace = self.trace(" 9*4", " 10 0 0 30", " 5 5", " 0*2 40 8")
-        found = measure.optima(trace, rows(0, 0, 0, 0), 1.0, 1.5, 4)
+        found = measure.optima(trace, rows(0, 0, 0, 0), 1.0, 1.5)
         # One epoch before the jump (40 of 40 on two pages), one after (48 of 48); the one between counts for neither.
         self.assertEqual(found, {"phases": [1.0, 1.0], "overall": 1.0, "near_pages": 2})
 
     def test_what_does_not_fit_is_lost(self):
-        found = measure.optima(self.trace(" 40 30 20 10"), rows(0), 0, 0, 4)
+        found = measure.optima(self.trace(" 40 30 20 10"), rows(0), 0, 0)
         self.assertEqual((found["phases"], found["overall"]), ([0.7], 0.7))
 
 
