@@ -4,7 +4,7 @@
 #   make help    all of it in a list
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build guest demo test test-asan test-quick try rack bench clean help setup banner
+.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick clean help setup banner
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
@@ -15,7 +15,7 @@ export CXLPOOL_FMCTL := $(CURDIR)/$(HOST)/fabric-manager/fmctl/fmctl
 export CXLPOOL_OVERLAY := $(CURDIR)/build/overlay
 
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install the Debian packages that are missing (.ci/packages.txt)
 	@.ci/setup
@@ -62,6 +62,21 @@ test-asan: setup ## Unit, scenario and simulator tests under AddressSanitizer an
 
 bench: build guest ## Request to node and release against stock cxl create-region; store; simulator
 	@tests/bench/run
+
+# TARGET=native NEAR=0 FAR=1: on two memory nodes of this machine instead of a guest
+bench-tier: build ## Tiering against the kernel's and DAMON's (under 3 hours, resumable; TARGET=native NEAR=0 FAR=1)
+ifeq ($(TARGET),native)
+	@tests/bench-tier/bench native $(or $(NEAR),0) $(or $(FAR),1)
+else
+	@$(TESTBED) root >/dev/null
+	@tests/bench-tier/overlay >/dev/null
+	@tests/bench-tier/bench full
+endif
+
+bench-tier-quick: build ## The same in 10 minutes: two workloads, four contenders, one run
+	@$(TESTBED) root >/dev/null
+	@tests/bench-tier/overlay >/dev/null
+	@tests/bench-tier/bench quick
 
 clean: ## Remove build/ (the cached root stays; its place is said)
 	@qemu-testbed/demo/rack down

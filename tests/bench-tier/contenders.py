@@ -21,7 +21,6 @@ echo 0 > {NUMA}
 echo {thp} > /sys/kernel/mm/transparent_hugepage/enabled
 echo {thp} > /sys/kernel/mm/transparent_hugepage/defrag 2>/dev/null
 echo 3 > /proc/sys/vm/drop_caches
-echo 1 > /proc/sys/vm/compact_memory
 """
 
 

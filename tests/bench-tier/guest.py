@@ -3,7 +3,7 @@
 
         +--------------------------+
         |  h1                      |        this machine
-        |  node 0  near     66 MiB |        RUN/h1/plugin/LABEL.csv, LABEL.trace
+        |  node 0  near    114 MiB |        RUN/h1/plugin/LABEL.csv, LABEL.trace
         |  node 1  far     512 MiB |        RUN/h1/shared.mem  =  BAR in the guest
         +--------------------------+
 
@@ -15,6 +15,7 @@ import csv
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -49,8 +50,13 @@ class Sizes:
     far_node: int
 
 
-# Kernel and page tables take this much of the near node; struct pages another 64th of it (measured).
-NEAR_OVERHEAD = 32.4
+# What the kernel takes of the near node (MiB; struct pages another 64th of it), with some slack: it differs by some
+# MiB from boot to boot, and trim_near() takes what is over.
+NEAR_OVERHEAD = 80
+# First touch leaves this much of what is free: watermarks, page tables, the program itself.
+NEAR_NOT_USED = 5 * MIB // 4
+# A buffer of the kernel's own, which no tierer can see, move or take back: what is over goes there.
+TRIM = "/sys/kernel/tracing/per_cpu/cpu0/buffer_size_kb"
 
 
 def sizes_for(near_wanted: int, far_node: int = 512 * MIB) -> Sizes:
@@ -91,7 +97,7 @@ def read_trace(path: Path) -> Trace:
 
 class Guest:
     def __init__(self, folder: Path, sizes: Sizes, plugin: Path | None, overlay: str | None = None,
-                 append: str = "initramfs_options=mpol=prefer:1"):
+                 append: str = "nokaslr initramfs_options=mpol=prefer:1"):
         self.folder, self.sizes = Path(os.path.abspath(folder)), sizes
         self.overlay = overlay or str(CHECKOUT / "build/overlay")
         if not roots.path().is_dir():
@@ -136,6 +142,24 @@ class Guest:
     def run(self, *argv: str, timeout: float = 60) -> Result:
         """A program in the guest."""
         return self._testbed("exec", "--timeout", f"{timeout:g}", "-n", "h1", *argv, timeout=timeout + 20)
+
+    def near_free(self) -> int:
+        found = re.search(r"MemFree:\s+(\d+) kB", self.sh("cat /sys/devices/system/node/node0/meminfo"))
+        return int(found[1]) << 10
+
+    def trim_near(self, wanted: int) -> int:
+        """Leave a workload `wanted` bytes of near memory, whatever this boot and earlier runs took. Returns what is
+        free then."""
+        for _ in range(6):
+            over = self.near_free() - (wanted + NEAR_NOT_USED)
+            if abs(over) < MIB // 8:
+                break
+            kept = int(self.sh(f"cat {TRIM}").split()[0])
+            if kept + (over >> 10) < 4:
+                raise Fault(f"the near node has {self.near_free() >> 10} KiB free, {-over >> 10} KiB less than the "
+                            "comparison needs: more than before lies there")
+            self.sh(f"echo {kept + (over >> 10)} > {TRIM}")
+        return self.near_free()
 
     def sh(self, script: str, timeout: float = 60) -> str:
         return self.run("sh", "-c", script, timeout=timeout).must().out

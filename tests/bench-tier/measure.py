@@ -47,6 +47,19 @@ def read_epochs(trace: Path):
                 yield [(int(w.split("*")[0]), int(w.split("*")[1]) if "*" in w else 1) for w in line.split()[1:]]
 
 
+def head_of(trace: Path) -> tuple[int, int]:
+    """Pages of the trace, and how many of them first touch got near: what there is room for."""
+    pages = 0
+    with open(trace, encoding="ascii") as file:
+        for line in file:
+            key, *words = line.split()
+            if key == "pages":
+                pages = int(words[0])
+            if key == "home":
+                return pages, sum(int(w[2:] or 1) for w in words if w[0] == "n")
+    return pages, 0
+
+
 def add_counts(total: list[int], parts) -> None:
     at = 0
     for count, repeat in parts:
@@ -72,9 +85,10 @@ def phase_counts(trace: Path, rows: list[dict], pages: int, chosen: list[list[di
     return totals
 
 
-def optima(trace: Path, rows: list[dict], loop_after_s: float, jump_s: float, pages: int, near_pages: int) -> dict:
+def optima(trace: Path, rows: list[dict], loop_after_s: float, jump_s: float) -> dict:
     """The best placement that does not change within a phase, known beforehand and free of charge. For a workload
     whose phases are steady nobody can do better but by luck."""
+    pages, near_pages = head_of(trace)
     chosen = phases(loop_epochs(rows, loop_after_s), loop_after_s, jump_s)
     totals = phase_counts(trace, rows, pages, chosen)
     of_phases = [best_share(t, near_pages) for t in totals]

@@ -15,7 +15,14 @@ class Workload:
     seconds: int
     jump_s: int = 0
 
+    def command(self, seed: int, label: str, trace: bool, wrap, options) -> list[str]:
+        """In a guest whose plugin counts."""
+        if self.program == "redis":
+            return ["redis-work", str(self.seconds), str(seed), label, *(["trace"] if trace else []), "--", *wrap]
+        return [*wrap, "pool-work", *self.options(seed), "--truth", label, *(["--trace"] if trace else []), *options]
+
     def options(self, seed: int) -> list[str]:
+        """Of pool-work."""
         jump = ["--jump", str(self.jump_s)] if self.jump_s else []
         return [self.program, "--bytes", str(DATA), "--hot", str(HOT), "--seconds", str(self.seconds),
                 "--seed", str(seed), *jump]
@@ -26,6 +33,7 @@ WORKLOADS = {w.name: w for w in (
     Workload("hot-scattered", "hot-scattered", 55, 20),
     Workload("zipf", "zipf", 30),
     Workload("pagerank", "pagerank", 30),
+    Workload("redis", "redis", 30),
     Workload("hot-short", "hot-scattered", 36, 12),
     Workload("zipf-short", "zipf", 22),
     Workload("uniform", "uniform", 25),
@@ -81,7 +89,7 @@ def cells(axis: str, workloads, contenders, seeds) -> list[Cell]:
     return out
 
 
-HEADLINE_WORKLOADS = ("hot-contiguous", "hot-scattered", "zipf", "pagerank")
+HEADLINE_WORKLOADS = ("hot-contiguous", "hot-scattered", "zipf", "pagerank", "redis")
 HEADLINE_CONTENDERS = ("first-touch", "kernel", "damon", "libpool", "libpool-truth")
 QUICK_CONTENDERS = ("first-touch", "kernel", "damon", "libpool")
 SHORT = ("hot-short", "zipf-short")
@@ -114,4 +122,4 @@ def full(available) -> list[Cell]:
 
 def seconds_of(cell: Cell) -> float:
     """Of a cell, roughly: what surrounds the workload takes some 12 s."""
-    return WORKLOADS[cell.workload].seconds + 12
+    return WORKLOADS[cell.workload].seconds + 12 + (20 if cell.workload == "redis" else 0)

@@ -86,7 +86,7 @@ HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s t
 def section(results: list[dict], axis: str, workload: str) -> str:
     chosen = [r for r in results if r["axis"] == axis and r["workload"] == workload]
     optima = [r["optimum"]["overall"] for r in chosen if r["optimum"] and r["contender"] == "first-touch"]
-    near = [r["near_free_pages"] * MIB_PER_PAGE for r in chosen]
+    near = [r["optimum"]["near_pages"] * MIB_PER_PAGE for r in chosen if r["optimum"]]
     w = plan.WORKLOADS[workload]
     what = f"{w.seconds} s" + (f", the hot set jumps after {w.jump_s} s" if w.jump_s else "")
     optimum = f"; optimum {spread(optima, 100)} %" if optima else ""

@@ -48,15 +48,20 @@ const char usage[] =
     "  --heartbeat       flush the TLB every 5 ms by mprotect() of 64 other pages\n"
     "  --tiering         libpool's, linked in\n"
     "  --near-limit SIZE of what it takes near (none)\n"
+    "  --gain NS         what it shall take a near access to save (0: measured)\n"
+    "  --cpu PPM         its budget for sampling (10000)\n"
+    "  --say             its status on stderr, each second\n"
     "workloads: ";
 
 struct Settings {
     std::string workload, truth;
     uint64_t bytes = 256 << 20, hot_bytes = 56 << 20, seed = 1, epoch_ms = 1000, near_limit = 0;
+    uint64_t gain_ns = 0, cpu_ppm = 10000;
     double seconds = 45, jump_s = 0;
     unsigned near_weight = 0, far_weight = 0;
     int near_node = 0, far_node = 1;
-    bool trace = false, far = false, own_view = false, heartbeat = false, tiering = false;
+    bool trace = false, far = false, own_view = false, heartbeat = false, tiering = false,
+         say = false;
 };
 
 [[noreturn]] void stop(int code, const std::string& sentence) {
@@ -99,7 +104,9 @@ Settings parse(int argc, char** argv) {
         {"interleave", 1, nullptr, 'i'}, {"nodes", 1, nullptr, 'n'},
         {"far", 0, nullptr, 'f'},        {"own-view", 0, nullptr, 'o'},
         {"heartbeat", 0, nullptr, 'H'},  {"tiering", 0, nullptr, 'p'},
-        {"near-limit", 1, nullptr, 'l'}, {nullptr, 0, nullptr, 0},
+        {"near-limit", 1, nullptr, 'l'}, {"gain", 1, nullptr, 'g'},
+        {"cpu", 1, nullptr, 'c'},        {"say", 0, nullptr, 'y'},
+        {nullptr, 0, nullptr, 0},
     };
     Settings s;
     unsigned near = 0, far = 1;
@@ -143,6 +150,15 @@ Settings parse(int argc, char** argv) {
                 break;
             case 'H':
                 s.heartbeat = true;
+                break;
+            case 'g':
+                s.gain_ns = uint64_t(parse_number(optarg));
+                break;
+            case 'c':
+                s.cpu_ppm = uint64_t(parse_number(optarg));
+                break;
+            case 'y':
+                s.say = true;
                 break;
             case 'l':
                 s.near_limit = parse_size(optarg);
@@ -258,23 +274,34 @@ class Tiering {
         if (!topology) stop(1, topology.error().message);
         pool::Options options;
         if (s.near_limit) options.values.emplace_back(POOL_OPTION_NEAR_LIMIT_BYTES, s.near_limit);
+        options.values.emplace_back(POOL_OPTION_GAIN_NS, s.gain_ns);
+        options.values.emplace_back(POOL_OPTION_CPU_BUDGET_PPM, s.cpu_ppm);
         auto tiering = pool::Tiering::start(*topology, options);
         if (!tiering) stop(1, tiering.error().message);
         auto added = tiering->add(data, s.bytes);
         if (!added) stop(1, added.error().message);
         tiering_.emplace(std::move(*tiering));
     }
+    void say(double at_s) const {
+        std::fprintf(stderr, "%.0f s: %s\n%s\n", at_s, tiering_->status().c_str(), json().c_str());
+    }
     std::string json() const {
         auto stat = [&](pool_stat which) { return double(tiering_->stat(which)); };
-        char text[256];
+        char text[512];
         std::snprintf(text, sizeof text,
                       "{\"windows\":%.0f,\"promoted_pages\":%.0f,\"demoted_pages\":%.0f,\"failed_"
                       "pages\":%.0f,"
-                      "\"thread_s\":%.4f,\"faults_s\":%.4f,\"moving_s\":%.4f,\"status\":",
+                      "\"thread_s\":%.4f,\"faults_s\":%.4f,\"moving_s\":%.4f,"
+                      "\"wanted_pages\":%.0f,\"no_room_pages\":%.0f,\"armed_pages\":%.0f,"
+                      "\"touched_pages\":%.0f,\"gain_ns\":%.0f,\"move_cost_ns\":%.0f,"
+                      "\"status\":",
                       stat(POOL_STAT_WINDOWS), stat(POOL_STAT_PROMOTED_PAGES),
                       stat(POOL_STAT_DEMOTED_PAGES), stat(POOL_STAT_FAILED_PAGES),
                       stat(POOL_STAT_THREAD_CPU_NS) * 1e-9, stat(POOL_STAT_FAULT_CPU_NS) * 1e-9,
-                      stat(POOL_STAT_MOVE_NS) * 1e-9);
+                      stat(POOL_STAT_MOVE_NS) * 1e-9, stat(POOL_STAT_WANTED_PAGES),
+                      stat(POOL_STAT_NO_ROOM_PAGES), stat(POOL_STAT_ARMED_PAGES),
+                      stat(POOL_STAT_TOUCHED_PAGES), stat(POOL_STAT_GAIN_NS),
+                      stat(POOL_STAT_MOVE_COST_NS));
         return text + quoted(tiering_->status()) + "}";
     }
 
@@ -282,7 +309,7 @@ class Tiering {
     std::optional<pool::Tiering> tiering_;
 };
 
-std::vector<Second> run(work::Workload& workload, const Settings& s) {
+std::vector<Second> run(work::Workload& workload, const Settings& s, const Tiering* tiering) {
     std::vector<Second> seconds;
     work::Samples samples;
     double began = seconds_of(CLOCK_MONOTONIC);
@@ -302,6 +329,7 @@ std::vector<Second> run(work::Workload& workload, const Settings& s) {
         if (s.own_view) near = near_share(samples.take(), s.near_node);
         seconds.push_back({now - since, accesses, near, cpu, worker});
         if (!s.own_view) samples.take();
+        if (s.say && tiering) tiering->say(double(seconds.size()));
     }
     return seconds;
 }
@@ -359,7 +387,7 @@ int main(int argc, char** argv) {
     std::optional<Heartbeat> heartbeat;
     if (s.heartbeat) heartbeat.emplace();
     double loop_after_s = seconds_of(CLOCK_MONOTONIC) - start;
-    auto seconds = run(*workload, s);
+    auto seconds = run(*workload, s, tiering ? &*tiering : nullptr);
     std::string tiering_json = tiering ? tiering->json() : "";
     if (!s.truth.empty()) {
         std::string failed = truth.stop();

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of bench-tier, on small runs whose figures are known; and what is planned."""
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import contenders  # noqa: E402
+import measure  # noqa: E402
+import plan  # noqa: E402
+from guest import sizes_for  # noqa: E402
+
+
+def rows(*near_of_ten, start=0.0):
+    return [{"epoch": i, "start_s": start + i, "seconds": 1.0, "near": n, "far": 10 - n}
+            for i, n in enumerate(near_of_ten)]
+
+
+class Figures(unittest.TestCase):
+    def test_what_came_before_the_data_was_there_does_not_count(self):
+        loop = measure.loop_epochs(rows(10, 10, 2, 4), 1.5)
+        self.assertEqual([r["near"] for r in loop], [2, 4])
+        self.assertAlmostEqual(measure.share(loop), 0.3)
+
+    def test_a_short_or_empty_epoch_does_not_count(self):
+        some = rows(5, 5)
+        some[1]["seconds"] = 0.1
+        empty = {"epoch": 2, "start_s": 2.0, "seconds": 1.0, "near": 0, "far": 0}
+        self.assertEqual(len(measure.loop_epochs([*some, empty], 0)), 1)
+
+    def test_the_second_of_the_jump_belongs_to_no_phase(self):
+        before, after = measure.phases(rows(1, 2, 3, 4), 0, 1.5)
+        self.assertEqual([r["near"] for r in before], [1])
+        self.assertEqual([r["near"] for r in after], [3, 4])
+
+    def test_recovery_is_when_three_seconds_together_are_there(self):
+        some = rows(0, 9, 0, 0, 8, 9, 9, 9)
+        self.assertEqual(measure.recovery_s(some, 0.9, 0.9), 4.0)
+        self.assertIsNone(measure.recovery_s(rows(0, 0, 0, 0), 0.9, 0.9))
+        self.assertIsNone(measure.recovery_s(rows(9), 0.9, 0.9))
+
+
+class Optimum(unittest.TestCase):
+    def trace(self, *epochs):
+        file = Path(self.folder.name) / "t.trace"
+        file.write_text("pooltrace 1\npages 4\nepoch_ns 1000000000\nhome n*2 f*2\n" +
+                        "".join(f"epoch{e}\n" for e in epochs))
+        return file
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def test_the_hottest_pages_of_each_phase(self):
+        trace = self.trace(" 9*4", " 10 0 0 30", " 5 5", " 0*2 40 8")
+        found = measure.optima(trace, rows(0, 0, 0, 0), 1.0, 1.5)
+        # One epoch before the jump (40 of 40 on two pages), one after (48 of 48); the one between counts for neither.
+        self.assertEqual(found, {"phases": [1.0, 1.0], "overall": 1.0, "near_pages": 2})
+
+    def test_what_does_not_fit_is_lost(self):
+        found = measure.optima(self.trace(" 40 30 20 10"), rows(0), 0, 0)
+        self.assertEqual((found["phases"], found["overall"]), ([0.7], 0.7))
+
+
+class Plan(unittest.TestCase):
+    def test_each_repetition_has_all_contenders_in_another_order(self):
+        cells = plan.cells("headline", ["zipf"], ["a", "b", "c"], (1, 2, 3))
+        firsts = [c.contender for c in cells[::3]]
+        self.assertEqual(sorted(firsts), ["a", "b", "c"])
+        self.assertEqual(len({c.id for c in cells}), 9)
+
+    def test_the_targets_keep_their_time(self):
+        everybody = contenders.contenders(0, 1)
+        tuning = plan.tuning([s.name for s in contenders.DAMON_SETTINGS])
+        hours = sum(plan.seconds_of(c) for c in dict.fromkeys([*tuning, *plan.full(everybody)])) / 3600
+        self.assertLess(hours, 3)
+        self.assertLess(sum(plan.seconds_of(c) for c in plan.quick()) / 60, 10)
+
+    def test_damon_gets_at_most_twelve_settings(self):
+        self.assertLessEqual(len(contenders.DAMON_SETTINGS), 12)
+        self.assertNotIn(plan.TUNING_SEED, {c.seed for c in plan.full(contenders.contenders(0, 1))})
+
+    def test_every_script_is_one_for_a_shell(self):
+        for thp in ("never", "always"):
+            subprocess.run(["sh", "-n"], input=contenders.reset(thp), text=True, check=True)
+        for contender in contenders.contenders(62 << 20, 574 << 20).values():
+            subprocess.run(["sh", "-n"], input=contender.setup, text=True, check=True)
+
+    def test_a_larger_near_node_for_more_room(self):
+        self.assertGreaterEqual(sizes_for(128 << 20).near_node - sizes_for(32 << 20).near_node, 96 << 20)
+
+
+if __name__ == "__main__":
+    unittest.main()
