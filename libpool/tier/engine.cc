@@ -14,12 +14,12 @@ namespace {
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;        // nothing is tracked
-constexpr uint64_t trial_pages = move_batch;  // the first move: to learn what moving costs here
-constexpr double batch_limit_ns = 1e9;        // of one call: stop() waits for it
+constexpr uint64_t trial_pages = move_batch / 2;  // the first move: to learn what it costs here
+constexpr double batch_limit_ns = 1e9;            // of one call: stop() waits for it
 // A call has a large part that does not depend on its pages (it drains every CPU's LRU caches):
 // only large batches tell what a page costs, a small one only that it does not cost more.
-constexpr uint64_t measured_pages_min = move_batch / 2;
-constexpr double cost_half_life_s = 20;  // of a measured cost that nothing was moved on
+constexpr uint64_t measured_pages_min = trial_pages;
+constexpr double cost_half_life_s = 60;  // of a measured cost that nothing was moved on
 constexpr double cost_step = 0.2;        // weight of the newest cycle in the costs of arming
 constexpr double history_s = 10;
 constexpr uint64_t block_span_bytes = block_pages * page_bytes;

@@ -258,7 +258,8 @@ TEST(Engine, ExpensiveMovesOfLukewarmPagesAreLeft) {
     uint64_t hot_near = 0;
     for (size_t i = 0; i < 50; ++i) hot_near += world.nodes[i] == near_node;
     EXPECT_GE(hot_near, 45u);
-    EXPECT_LE(run.engine.status().near_bytes, 200u * 4096);
+    // One batch was tried to learn what a move costs.
+    EXPECT_LE(run.engine.status().near_bytes, 320u * 4096);
 }
 
 TEST(Engine, RangesAreCheckedNamedAndExplained) {
