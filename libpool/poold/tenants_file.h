@@ -12,6 +12,7 @@
 // among users who do not trust each other.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
