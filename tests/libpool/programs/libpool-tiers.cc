@@ -5,7 +5,9 @@
 // usage: libpool-tiers              one line per check, exit 1 at the first that does not hold
 //        libpool-tiers SECONDS      works on data whose hot part moves on, with tiering, and reads
 //                                   all of it back again and again, whatever becomes of the far
-//                                   node; prints one line a second, exit 1 when a word is wrong
+//                                   node, until SIGTERM; prints one line a second, exit 1 when a
+//                                   word is wrong
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -118,7 +120,10 @@ void hints_and_drain(const pool::Topology& topology, int near, int far) {
     must(!tiering.drain(1000, std::chrono::seconds(1)), "a node that is not there is refused");
 }
 
+volatile sig_atomic_t stopped = 0;
+
 int run_through(int seconds) {
+    signal(SIGTERM, [](int) { stopped = 1; });
     constexpr size_t bytes = 12 << 20, hot_pages = 256;
     auto topology = pool::Topology::read();
     if (!topology) return std::puts(topology.error().message.c_str()), 1;
@@ -137,7 +142,7 @@ int run_through(int seconds) {
     const size_t pages = bytes / POOL_PAGE_BYTES;
     std::mt19937_64 random(1);
     uint64_t wrong = 0, accesses = 0;
-    for (int second = 0; second < seconds; ++second) {
+    for (int second = 0; second < seconds && !stopped; ++second) {
         size_t first = size_t(second / 3) * hot_pages % pages;  // the hot part moves on, and by
         const char* hot = static_cast<char*>(arena->base()) + first * POOL_PAGE_BYTES;
         size_t hot_bytes = hot_pages * POOL_PAGE_BYTES;  // hints, so that moves are sure to go on
