@@ -4,12 +4,14 @@
 #   make help    all of it in a list
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick clean help setup banner
+.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim clean help setup banner
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
 HOST := build/host
 TESTBED := qemu-testbed/testbed
+POOLTRACE := $(HOST)/libpool/pooltrace/pooltrace
+SEEDS ?= 10000
 export CXLPOOL_FMD := $(CURDIR)/$(HOST)/fabric-manager/fmd
 export CXLPOOL_FMCTL := $(CURDIR)/$(HOST)/fabric-manager/fmctl/fmctl
 export CXLPOOL_OVERLAY := $(CURDIR)/build/overlay
@@ -77,6 +79,16 @@ bench-tier-quick: build ## The same in 10 minutes: two workloads, four contender
 	@$(TESTBED) root >/dev/null
 	@tests/bench-tier/overlay >/dev/null
 	@tests/bench-tier/bench quick
+
+tier-sim: setup ## Tiering in the simulator: the no-harm bound on 10,000 seeds, all policies, speed (half an hour)
+	@mkdir -p build
+	@test -f $(HOST)/build.ninja || cmake -S . -B $(HOST) -G Ninja >/dev/null
+	@cmake --build $(HOST) -j$(JOBS) --target pooltrace
+	$(POOLTRACE) harm --seeds 1..$(SEEDS) --jobs $(JOBS)
+	$(POOLTRACE) harm --seeds 1..1000 --jobs $(JOBS) --planted
+	$(POOLTRACE) harm --seeds 1..1000 --jobs $(JOBS) --no-bank
+	$(POOLTRACE) matrix --csv build/tier-matrix.csv
+	$(POOLTRACE) speed
 
 clean: ## Remove build/ (the cached root stays; its place is said)
 	@qemu-testbed/demo/rack down

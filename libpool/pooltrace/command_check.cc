@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <functional>
 #include <map>
+#include <mutex>
+#include <thread>
 
 #include "pooltrace/commands.h"
 #include "pooltrace/metrics.h"
@@ -17,31 +20,80 @@ namespace libpool::tier::trace {
 namespace {
 
 struct HarmRun {
-    Adversary adversary;
+    GenerateOptions options;
+    double loss_ns = 0;
     Harm harm;
-    double allowance_s, seconds;
+    double allowance_s = 0, seconds = 0;
 };
 
 HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::string& kind,
                  double page_rate, double watch_s) {
-    HarmRun run{adversary(seed, kind, page_rate), {}, 0, 0};
-    world.near_pages = run.adversary.options.near_pages;
+    Adversary drawn = adversary(seed, kind, page_rate);
+    const Trace& trace = drawn.generated.trace;
+    world.near_pages = drawn.options.near_pages;
+    if (world.loss_ns < 0) world.loss_ns = drawn.loss_ns;
     world.seed = mix(seed);
     config.seed = mix(world.seed);
     auto policy = make_tier_policy(config);
     Watched watched(*policy, watch_s);
-    Outcome outcome = simulate(run.adversary.generated.trace, watched, world);
-    run.allowance_s = policy->status().bank.allowance_s;
-    run.harm =
-        harm_of(run.adversary.generated.trace, world, outcome, config.cpu_share, run.allowance_s);
-    run.seconds = outcome.seconds;
+    Outcome outcome = simulate(trace, watched, world);
+    HarmRun run{
+        drawn.options, world.loss_ns, {}, policy->status().bank.allowance_s, outcome.seconds};
+    run.harm = harm_of(trace, world, outcome, config.cpu_share, run.allowance_s);
     return run;
+}
+
+void print_run(uint64_t seed, const HarmRun& run) {
+    const GenerateOptions& o = run.options;
+    std::printf(
+        "seed %llu: %s, near %u of %u pages, epochs %u × %.4g s, period %u, %.3g accesses/s, loss "
+        "%.3g ns: lost %.4g s by placement, C %.4g s, bound %s by %.4g s\n",
+        static_cast<unsigned long long>(seed), o.kind.c_str(), o.near_pages, o.pages, o.epochs,
+        o.epoch_s, o.period_epochs, o.accesses_per_s, run.loss_ns, run.harm.lost_s, run.allowance_s,
+        run.harm.violated() ? "missed" : "kept", std::abs(run.harm.worst_s));
+}
+
+// Runs seeds on `jobs` threads and tells of them in their order, so that the output is the same for
+// any number of threads.
+void in_order(uint64_t first, uint64_t last, uint32_t jobs,
+              const std::function<HarmRun(uint64_t)>& run,
+              const std::function<void(uint64_t, const HarmRun&)>& tell) {
+    std::mutex lock;  // guards all below
+    std::map<uint64_t, HarmRun> done;
+    uint64_t next = first, told = first;
+    auto work = [&] {
+        std::unique_lock held(lock);
+        while (next <= last) {
+            uint64_t seed = next++;
+            held.unlock();
+            HarmRun made = run(seed);
+            held.lock();
+            done.emplace(seed, std::move(made));
+            for (auto it = done.find(told); it != done.end(); it = done.find(told)) {
+                tell(told++, it->second);
+                done.erase(it);
+            }
+        }
+    };
+    std::vector<std::jthread> threads;
+    for (uint32_t i = 1; i < jobs; ++i) threads.emplace_back(work);
+    work();
 }
 
 struct KindTally {
     uint64_t runs = 0, violations = 0, placement_violations = 0;
     double worst_part = 0;  // of the allowance that was lost
     double simulated_s = 0, allowance_s = 0;
+
+    void add(const HarmRun& run) {
+        ++runs;
+        violations += run.harm.violated();
+        placement_violations += run.harm.placement_violated();
+        simulated_s += run.seconds;
+        allowance_s += run.allowance_s;
+        if (run.allowance_s > 0)
+            worst_part = std::max(worst_part, run.harm.lost_s / run.allowance_s);
+    }
 };
 
 // Most violations that a bound which fails with probability delta shows, but for one time in a
@@ -105,15 +157,17 @@ std::vector<double> time_decisions(Policy& policy, uint32_t pages, uint32_t near
 
 Result<int> command_harm(Words words) {
     World world;
+    world.loss_ns = -1;  // drawn
     TierConfig config;
     std::string costs = "native", kind;
     uint64_t first = 1, last = 100, shown = 5;
+    uint32_t jobs = 1;
     double watch_s = 0, page_rate = page_rate_max;
     bool planted = false, verbose = false, no_bank = false;
     Arguments arguments;
     arguments.range("--seeds", "which seeds (1..100)", &first, &last);
     arguments.word("--gen", "only this kind of adversary (all)", &kind);
-    arguments.number("--page-rate", "accesses/s of one page at most (65536)", &page_rate, 1, 1e9);
+    arguments.number("--page-rate", "accesses/s of one page at most (1500)", &page_rate, 1, 1e9);
     arguments.flag("--planted", "books against the state before each swap: must be caught",
                    &planted);
     arguments.flag("--no-bank", "without the bank: how bad it would be", &no_bank);
@@ -121,6 +175,7 @@ Result<int> command_harm(Words words) {
     arguments.number("--watch", "a line of the policy's status every so many seconds; 0: none (0)",
                      &watch_s, 0, 1e6);
     arguments.integer("--show", "violations that are shown (5)", &shown, uint64_t{0}, UINT64_MAX);
+    arguments.integer("--jobs", "threads (1)", &jobs, 1u, 256u);
     add_world(arguments, world, costs);
     add_policy(arguments, config);
     if (auto parsed = arguments.parse(words); !parsed) return std::unexpected(parsed.error());
@@ -135,28 +190,15 @@ Result<int> command_harm(Words words) {
     std::fflush(stdout);  // whatever happens next, the seeds are known
     std::map<std::string, KindTally> tallies;
     uint64_t violations = 0;
-    for (uint64_t seed = first; seed <= last; ++seed) {
-        HarmRun run = run_harm(seed, world, config, kind, page_rate, watch_s);
-        const GenerateOptions& o = run.adversary.options;
-        KindTally& tally = tallies[o.kind];
-        ++tally.runs;
-        tally.simulated_s += run.seconds;
-        tally.allowance_s += run.allowance_s;
-        tally.violations += run.harm.violated();
-        tally.placement_violations += run.harm.placement_violated();
-        if (run.allowance_s > 0)
-            tally.worst_part = std::max(tally.worst_part, run.harm.lost_s / run.allowance_s);
+    auto tell = [&](uint64_t seed, const HarmRun& run) {
+        tallies[run.options.kind].add(run);
         violations += run.harm.violated();
-        if (verbose || (run.harm.violated() && violations <= shown)) {
-            std::printf(
-                "seed %llu: %s, near %u of %u pages, epochs %u × %.4g s, period %u, "
-                "%.3g accesses/s: lost %.4g s by placement, C %.4g s, bound %s by %.4g s\n",
-                static_cast<unsigned long long>(seed), o.kind.c_str(), o.near_pages, o.pages,
-                o.epochs, o.epoch_s, o.period_epochs, o.accesses_per_s, run.harm.lost_s,
-                run.allowance_s, run.harm.violated() ? "missed" : "kept",
-                std::abs(run.harm.worst_s));
-        }
-    }
+        if (verbose || (run.harm.violated() && violations <= shown)) print_run(seed, run);
+    };
+    in_order(
+        first, last, jobs,
+        [&](uint64_t seed) { return run_harm(seed, world, config, kind, page_rate, watch_s); },
+        tell);
     uint64_t runs = last - first + 1, most = tolerated(runs, config.delta);
     std::printf("%-10s %7s %11s %19s %15s %9s %9s\n", "adversary", "runs", "violations",
                 "by placement alone", "worst loss / C", "mean C s", "mean s");
@@ -171,6 +213,7 @@ Result<int> command_harm(Words words) {
     std::printf("%llu of %llu runs broke cost <= (1 + %g)·baseline + C; delta %g allows %llu\n",
                 static_cast<unsigned long long>(violations), static_cast<unsigned long long>(runs),
                 config.cpu_share, config.delta, static_cast<unsigned long long>(most));
+    if (no_bank) return 0;  // nothing was promised
     if (!planted) return violations <= most ? 0 : 1;
     std::printf(violations > most ? "The planted fault was caught.\n"
                                   : "The planted fault was NOT caught.\n");

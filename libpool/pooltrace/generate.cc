@@ -250,24 +250,23 @@ Adversary adversary(uint64_t seed, std::string_view wanted, double page_rate) {
     GenerateOptions& o = made.options;
     o.kind = wanted.empty() ? names[seed % names.size()] : wanted;
     o.seed = random.bits();
-    // One slot is where two pages take turns; many are where pages are judged as a crowd.
-    o.near_pages =
-        random.below(4) ? 16 + uint32_t(random.below(112)) : 1 + uint32_t(random.below(4));
-    o.pages = o.near_pages * 2 + uint32_t(random.below(3 * o.near_pages));
+    // One slot is where two pages take turns; many are where there is much to lose.
+    o.near_pages = uint32_t(random.log_between(1, 1500));
+    o.pages = o.near_pages * 2 + uint32_t(random.below(2 * o.near_pages));
+    made.loss_ns = random.log_between(100, 1000);
     double length_s = random.log_between(20, 600);
     // Changes from far below to far above the time in which a policy can react.
     double period_s = random.log_between(0.02, 10);
     o.period_epochs = 1 + uint32_t(random.log_between(1, 32));
-    double cells = 2e6, most_epochs = std::min(8000.0, cells / o.pages);
-    o.epoch_s = std::clamp(period_s / o.period_epochs, length_s / most_epochs, 0.5);
+    double cells = 1.5e6, most_epochs = std::min(8000.0, cells / o.pages);
+    o.epoch_s = std::clamp(period_s / o.period_epochs, length_s / most_epochs, 2.0);
     o.epochs = std::max(60u, uint32_t(length_s / o.epoch_s));
     o.far_part = random.between(0.1, 0.6);
     o.irregular = random.below(2);
     double busy_pages = o.kind == "cyclic" ? 1 : o.near_pages;
-    // The more a program does, the more there is to lose.
-    double accesses_per_s =
-        random.below(3) ? random.log_between(1e6, 5e6) : random.log_between(1e3, 1e6);
-    o.accesses_per_s = std::min(accesses_per_s, page_rate * busy_pages);
+    // The more a program does, the more there is to lose; it cannot wait longer than it runs.
+    double accesses_per_s = random.below(3) ? 1e12 : random.log_between(1e3, 1e6);
+    o.accesses_per_s = std::min({accesses_per_s, page_rate * busy_pages, 0.8e9 / made.loss_ns});
     made.generated = *generate(o);
     return made;
 }

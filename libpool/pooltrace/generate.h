@@ -48,12 +48,14 @@ Result<Generated> generate(const GenerateOptions& options);
 // periods. near_pages is what it aims at.
 struct Adversary {
     GenerateOptions options;
+    double loss_ns = 0;  // of the world it lives in
     Generated generated;
 };
 bool is_adversary(std::string_view kind);
 // What counts is accesses that miss the caches. A page has 64 lines, and each misses again only
-// when the rest of the cache was replaced meanwhile, so one page alone cannot miss at any rate.
-inline constexpr double page_rate_max = 65536;                  // accesses/s
+// when the rest of the cache was replaced meanwhile, so one page alone cannot miss at any rate. Our
+// policy's bound is for pages up to BankStatus::resolved_rate.
+inline constexpr double page_rate_max = 1500;                   // accesses/s
 Adversary adversary(uint64_t seed, std::string_view kind = "",  // "": drawn, too
                     double page_rate = page_rate_max);
 
