@@ -35,6 +35,8 @@ class Schedule {
     size_t telling_rung() const { return telling_rung_; }
     size_t booking_rung() const { return telling_rung_ > 2 ? telling_rung_ - 3 : 0; }
     double blocks_share() const { return blocks_share_; }  // of blocks that a glance looked at
+    // How many parts like this one the block has, any of which could have been armed as well.
+    double stands_for(uint32_t block, uint32_t armed) const;
     double longest_gap_s() const { return 3 * mean_pause_s_ + 0.05; }
     // The program has changed its ways: what was overspent before is not counted against looking
     // now.

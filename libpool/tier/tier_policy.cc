@@ -86,8 +86,6 @@ class LadderPolicy final : public TierPolicy {
     struct Sums {
         double near = 0, far = 0;       // touches in the telling window, as believed
         double guests = 0, exiles = 0;  // touched at the first look
-        double seen = 0, seen_far = 0;  // pages touched in the telling window
-        uint64_t touches = 0;           // blocks in which any was: pages of a block go together
     };
     struct Context {
         const Reading& reading;
@@ -263,7 +261,7 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     size_t index = segment.first / block_pages;
     Block& block = pages_.blocks[index];
     if (block.pages == 0) return;  // forgotten meanwhile
-    double weight = double(block.pages) / segment.pages / schedule_.blocks_share();
+    double weight = schedule_.stands_for(block.pages, segment.pages) / schedule_.blocks_share();
     if (counts) {
         for (uint32_t i = 0; i < segment.pages; ++i) {
             PageId page = segment.first + i;
@@ -274,9 +272,6 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
             (state.place() == Place::near ? context.sums.near : context.sums.far) += counts[i];
             if (state.guest()) context.sums.guests += counts[i];
             if (state.exile()) context.sums.exiles += counts[i];
-            context.sums.seen += counts[i] > 0;
-            context.sums.seen_far += counts[i] > 0 && state.place() == Place::far;
-            context.sums.touches += counts[i] > 0;
         }
         block.uniform = 0;
         return;
@@ -285,30 +280,16 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
         count_touch(context, first, sights[0], 1 / schedule_.blocks_share(), block_pages);
-        if (sights[0] <= context.telling) {
-            context.sums.seen += 1 / schedule_.blocks_share();
-            if (pages_.states[first].place() == Place::far) {
-                context.sums.seen_far += 1 / schedule_.blocks_share();
-            }
-            ++context.sums.touches;
-        }
         Belief next = context.huge.next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
         return;
     }
-    bool touched = false;
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
         if (pages_.states[page].place() == Place::nowhere) continue;
         count_touch(context, page, sights[i], weight, 1);
-        if (sights[i] <= context.telling) {
-            context.sums.seen += weight;
-            context.sums.seen_far += pages_.states[page].place() == Place::far ? weight : 0;
-            touched = true;
-        }
     }
-    context.sums.touches += touched;
     if (block.uniform && segment.pages < block.pages) {
         observe_sample(context, segment, sights);
         if (block.uniform) return;
@@ -409,7 +390,7 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     total_rate_ = std::max(0.97 * total_rate_, all * per_s);
     if (all <= 0) return;
     near_share_.add(sums.near / all);
-    if (sums.seen > 0 && change_.see(sums.seen_far / sums.seen, double(sums.touches))) {
+    if (change_.see(sums.far / all)) {
         ++changes_;
         changed_s_ = situation.now_s;
         busy_until_s_ = situation.now_s + config_.busy_s;
