@@ -90,8 +90,31 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
     }
 }
 
-Aim Schedule::next(const Pages& pages, const Situation& situation, double boundary_rate,
-                   Mood mood) {
+void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs) {
+    added_.clear();
+    if (also.empty()) return;
+    std::vector<Run> all;
+    all.reserve(runs.size() + also.size());
+    size_t next = 0;
+    auto add_before = [&](PageId end) {
+        for (; next < also.size() && also[next] < end; ++next) {
+            const PageId page = also[next];
+            if (!all.empty() && page < all.back().end()) continue;
+            const Block& block = pages.blocks[page / block_pages];
+            all.push_back({page, block.huge ? block.pages : 1u});
+            added_.push_back(page);
+        }
+    };
+    for (const Run& run : runs) {
+        add_before(run.first);
+        all.push_back(run);
+    }
+    add_before(UINT32_MAX);
+    runs = std::move(all);
+}
+
+Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
+                   double boundary_rate, Mood mood) {
     const double share = share_of(mood);
     charge(situation, share);
 
@@ -126,15 +149,18 @@ Aim Schedule::next(const Pages& pages, const Situation& situation, double bounda
             aim.runs.push_back(run);
         }
     }
+    add_pages(pages, also, aim.runs);
     choose_rungs(aim, boundary_rate, all_huge);
     ++turn_;
 
     const SampleCosts& costs = situation.costs;
     double glance_cost_s =
-        1e-9 * (double(std::min(tracked, glance_blocks)) *
-                    (costs.arm_run_ns + glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 +
-                                                        2 * costs.look_page_ns)) +
-                50e3);
+        1e-9 *
+        (double(std::min(tracked, glance_blocks)) *
+             (costs.arm_run_ns +
+              glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 + 2 * costs.look_page_ns)) +
+         double(also.size()) * (costs.arm_run_ns + costs.arm_page_ns + costs.fault_ns * 0.5) +
+         50e3);
     double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) * glance_share *
                   std::max(cpu_rate_, 0.05);
     mean_pause_s_ =
