@@ -27,6 +27,9 @@ constexpr uint32_t odd_pages = 4;
 constexpr uint64_t learning_cycles = 3;  // full ones, before blocks may be judged as a whole
 // Log of the chance under what is believed, below which a block is taken to have turned.
 const double turned = std::log(1e-5);
+// A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
+// ever, and its average is what counts.
+constexpr double turns_fade_s = 60;
 // Weight of the newest reading in the near share.
 constexpr double share_step = 0.2;
 constexpr double hot_hint_factor = 4;
@@ -112,8 +115,9 @@ class LadderPolicy final : public TierPolicy {
     void book(const Context& context, const Situation& situation);
     void settle_accounts(const Situation& situation);
     bool busy(double now_s) const { return now_s < busy_until_s_; }
+    // What has lasted will last; after a change, half as long as the last time.
     double stay_s(double now_s) const {
-        return std::clamp(now_s - changed_s_, stay_min_s, stay_max_s);
+        return std::clamp(std::max(now_s - changed_s_, lasted_s_ / 2), stay_min_s, stay_max_s);
     }
 
     TierConfig config_;
@@ -126,12 +130,14 @@ class LadderPolicy final : public TierPolicy {
     uint64_t dice_;
 
     bool begun_ = false;
+    double lasted_s_ = 0;   // between the last two changes
     double changed_s_ = 0;  // when the program last changed its ways, or we began
     double busy_until_s_ = 0;
     double learn_until_s_ = 0;  // the allowance is set until then
     int forget_more_ = 0;
     Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
+    double faded_s_ = 0;
     double total_rate_ = 0;     // touches/s of all pages: the most lately seen
     double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     double boundary_rate_ = 1;
@@ -230,7 +236,13 @@ Aim LadderPolicy::aim(const Situation& situation) {
     }
     const bool broke =
         config_.bank && full_cycles_ > 2 && bank_.balance_s() < kept_part * bank_.allowance_s();
-    const Mood mood = busy(situation.now_s) ? Mood::busy : broke ? Mood::poor : Mood::usual;
+    // What looking more closely costs beyond the usual share comes out of what was saved of it; for
+    // the first time, out of the allowance.
+    const double saved_s =
+        config_.cpu_share * situation.program_cpu_s - situation.overhead_cpu_s +
+        (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
+    const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
+    const Mood mood = can_be_busy ? Mood::busy : broke ? Mood::poor : Mood::usual;
     draw_watched();
     std::vector<PageId> also;
     for (const Watched& watched : watched_) also.push_back(watched.page);
@@ -327,7 +339,10 @@ void LadderPolicy::observe_sample(Context& context, Run segment, const Sight* si
         log_none += std::log(idle);
     }
     if (present == 0) return;
-    if ((touched == present && log_all < turned) || (touched == 0 && log_none < turned)) {
+    const bool turns =
+        (touched == present && log_all < turned) || (touched == 0 && log_none < turned);
+    if (turns && block.turns < Block::turns_full) {
+        ++block.turns;
         Belief belief = belief_about(boundary_rate_, 4);
         for (uint32_t i = 0; i < segment.pages; ++i) {
             if (sights[i] != page_absent) belief = context.small.next(belief, sights[i], dice_);
@@ -423,6 +438,10 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
             if (state.belief() == belief_unknown()) state.set_belief(guess);
         }
     }
+    if (double(roll(dice_) >> 11) * 0x1p-53 * turns_fade_s < situation.now_s - faded_s_) {
+        for (Block& block : pages_.blocks) block.turns -= block.turns > 0;
+    }
+    faded_s_ = situation.now_s;
     double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
     if (forget_more_ > 0 && schedule_.full()) --forget_more_;
     const size_t last = reading.rungs_s.size() - 1;
@@ -478,6 +497,7 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     near_share_.add(sums.near / all);
     if (change_.see(sums.far / all)) {
         ++changes_;
+        lasted_s_ = situation.now_s - changed_s_;
         changed_s_ = situation.now_s;
         busy_until_s_ = situation.now_s + config_.busy_s;
         forget_more_ = changed_readings;
