@@ -79,40 +79,59 @@ const std::array<Belief, belief_count>& beliefs_by_mean() {
 // Once a second, give or take anything.
 Belief belief_unknown() { return belief_about(1, 4); }
 
-struct BeliefUpdate::Tables {
-    std::array<std::array<float, point_count>, belief_count> shapes;
-    std::array<float, point_count> prior;
-};
+namespace {
 
-const BeliefUpdate::Tables& BeliefUpdate::tables() {
-    static const Tables made = [] {
-        Tables tables;
-        double sum = 0;
-        for (size_t i = 0; i < point_count; ++i) sum += std::pow(prior_step, double(i));
-        for (size_t i = 0; i < point_count; ++i) {
-            tables.prior[i] = float(std::pow(prior_step, double(i)) / sum);
-        }
+// How likely each rate is under each belief.
+const std::array<Prior, belief_count>& shapes() {
+    static const std::array<Prior, belief_count> made = [] {
+        std::array<Prior, belief_count> shapes;
         for (size_t belief = 0; belief < belief_count; ++belief) {
-            std::array<double, point_count> shape{};
-            double total = 0;
-            for (size_t i = 0; i < point_count; ++i) {
+            Prior& shape = shapes[belief];
+            float total = 0;
+            for (size_t i = 0; i < belief_points; ++i) {
                 double away = (lowest + double(i) * point_step - mean_of(Belief(belief))) /
                               width_of(Belief(belief));
-                total += shape[i] = std::exp(-away * away / 2);
+                total += shape[i] = float(std::exp(-away * away / 2));
             }
-            for (size_t i = 0; i < point_count; ++i) {
-                tables.shapes[belief][i] = float(shape[i] / total);
-            }
+            for (float& likely : shape) likely /= total;
         }
-        return tables;
+        return shapes;
     }();
     return made;
 }
 
-BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget)
-    : rungs_(rungs_s.size()), forget_(float(forget)), nexts_(belief_count) {
+}  // namespace
+
+const Prior& prior_of_nothing() {
+    static const Prior made = [] {
+        Prior prior;
+        double sum = 0;
+        for (size_t i = 0; i < belief_points; ++i) sum += std::pow(prior_step, double(i));
+        for (size_t i = 0; i < belief_points; ++i) {
+            prior[i] = float(std::pow(prior_step, double(i)) / sum);
+        }
+        return prior;
+    }();
+    return made;
+}
+
+Prior prior_among(const std::array<uint64_t, belief_count>& pages) {
+    Prior prior = prior_of_nothing();
+    const auto all = double(std::accumulate(pages.begin(), pages.end(), uint64_t{0}));
+    if (all == 0) return prior;
+    for (float& likely : prior) likely /= 2;
+    for (size_t belief = 0; belief < belief_count; ++belief) {
+        if (pages[belief] == 0) continue;
+        const auto part = float(double(pages[belief]) / all / 2);
+        for (size_t i = 0; i < belief_points; ++i) prior[i] += part * shapes()[belief][i];
+    }
+    return prior;
+}
+
+BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget, const Prior& prior)
+    : rungs_(rungs_s.size()), forget_(float(forget)), prior_(prior), nexts_(belief_count) {
     if (rungs_ == 0 || rungs_ > rung_limit) std::abort();
-    for (size_t i = 0; i < point_count; ++i) {
+    for (size_t i = 0; i < belief_points; ++i) {
         double rate = std::exp2(lowest + double(i) * point_step);
         double before = 1;  // chance of no touch up to the look before
         for (size_t rung = 0; rung < rungs_; ++rung) {
@@ -126,11 +145,10 @@ BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget)
 }
 
 BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const {
-    const Tables& all = tables();
-    const auto &shape = all.shapes[belief], &likelihood = likelihood_[outcome];
+    const Prior &shape = shapes()[belief], &likelihood = likelihood_[outcome];
     float sum = 0, first = 0, second = 0;
-    for (size_t i = 0; i < point_count; ++i) {
-        float share = ((1 - forget_) * shape[i] + forget_ * all.prior[i]) * likelihood[i];
+    for (size_t i = 0; i < belief_points; ++i) {
+        float share = ((1 - forget_) * shape[i] + forget_ * prior_[i]) * likelihood[i];
         auto at = float(i);
         sum += share;
         first += share * at;

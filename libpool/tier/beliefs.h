@@ -47,11 +47,22 @@ inline uint64_t roll(uint64_t& dice) {
     return dice ^= dice << 17;
 }
 
+inline constexpr size_t belief_points = 51;
+
+// What a page is taken to be that has changed its mind: how likely each rate is (points from the
+// lowest to the highest rate, 0.4 octaves apart).
+using Prior = std::array<float, belief_points>;
+
+// Cold pages are many: each point is less likely than the one below.
+const Prior& prior_of_nothing();
+// Half of that, half what all pages are believed to be: pages of each belief.
+Prior prior_among(const std::array<uint64_t, belief_count>& pages);
+
 // The successors under one reading. Cheap to make; a successor is computed when it is first asked.
 class BeliefUpdate {
   public:
     // rungs_s: rising times of the looks, 1 to rung_limit. forget: share that returns to the prior.
-    BeliefUpdate(std::span<const double> rungs_s, double forget);
+    BeliefUpdate(std::span<const double> rungs_s, double forget, const Prior& prior);
 
     // sight: a rung below the number of looks, or not_touched.
     Belief next(Belief belief, Sight sight, uint64_t& dice) {
@@ -65,7 +76,6 @@ class BeliefUpdate {
     }
 
   private:
-    static constexpr size_t point_count = 51;
     // A successor of either neighbouring spread, and the chances (of 65536) of the wider one, and
     // of one mean further up.
     struct Next {
@@ -74,13 +84,12 @@ class BeliefUpdate {
         std::array<uint16_t, 2> mean_up{};
         uint16_t wider = 0;
     };
-    struct Tables;
-    static const Tables& tables();
     Next successor(Belief belief, size_t outcome) const;
 
     size_t rungs_;
     float forget_;
-    std::array<std::array<float, point_count>, rung_limit + 1> likelihood_;
+    Prior prior_;
+    std::array<Prior, rung_limit + 1> likelihood_;
     std::vector<std::array<Next, rung_limit + 1>> nexts_;  // by belief
 };
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Has the program changed its ways? A one-sided CUSUM (Page 1954) on the share of touches that went
-// far: it rises when pages that were cold turn hot, whatever the level was. Pure.
+// Has the program changed its ways? A one-sided CUSUM (Page 1954) on the share of accesses that go
+// far: it rises when pages that were cold turn hot, whatever the level was. It is counted in
+// standard deviations as measured on this program, since a share that rests on a few very hot pages
+// (zipf) is ragged for ever, and one of many alike is not. Rejected: fixed limits, which fired each
+// second on the former and slept through changes of the latter. Pure.
 #pragma once
 
 #include <algorithm>
@@ -10,32 +13,35 @@ namespace libpool::tier {
 
 class ChangeDetector {
   public:
-    // One reading's share of far touches, 0…1, from `touches` of them. True: changed, just now.
-    bool see(double far_share, double touches) {
-        if (touches < touches_min) return false;
+    // One reading's share of far accesses, 0…1. True: changed, just now.
+    bool see(double far_share) {
+        const double away = far_share - usual_;
         if (seen_ < settle) {
-            usual_ += (far_share - usual_) / ++seen_;
+            ++seen_;
+            usual_ += away / seen_;
+            variance_ += (away * away - variance_) / seen_;
             return false;
         }
-        // Few touches make a ragged share: what chance alone does to it is no news.
-        double chance = std::sqrt(std::max(usual_ * (1 - usual_), 0.05) / touches);
-        sum_ = std::max(0.0, sum_ + far_share - usual_ - slack - chance);
+        // One reading alone proves nothing, however far off.
+        const double deviations =
+            std::clamp(away / std::sqrt(variance_ + least * least), -widest, widest);
+        sum_ = std::max(0.0, sum_ + deviations - slack);
         if (sum_ > limit) {
-            seen_ = 0;
-            usual_ = sum_ = 0;
+            *this = {};
             return true;
         }
-        // Falling is good news and becomes usual soon, rising slowly.
-        usual_ += (far_share - usual_) * (far_share < usual_ ? 0.3 : 0.02);
+        // Falling is our own work and becomes usual soon, rising slowly.
+        usual_ += away * (away < 0 ? 0.1 : 0.03);
+        const double seen = deviations * deviations * (variance_ + least * least);
+        variance_ += (std::max(seen - least * least, 0.0) - variance_) * 0.03;
         return false;
     }
 
   private:
-    static constexpr double touches_min = 8;
-    static constexpr int settle = 6;
-    static constexpr double slack = 0.06;
-    static constexpr double limit = 0.15;
-    double usual_ = 0;
+    static constexpr int settle = 12;
+    static constexpr double least = 0.03;  // deviation: less is no change worth 10 s of 3 % CPU
+    static constexpr double widest = 4, slack = 1, limit = 10;
+    double usual_ = 0, variance_ = 0;
     double sum_ = 0;
     int seen_ = 0;
 };

@@ -237,6 +237,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         counts[kind][believed(pages, page, hint)] += unit;
     });
     for (size_t belief = 0; belief < belief_count; ++belief) {
+        for (const auto& of_class : counts) choice.pages[belief] += of_class[belief];
         choice.near_rate +=
             double(counts[guest][belief] + counts[local][belief] + counts[still_near][belief]) *
             rates_of(Belief(belief)).mean;

@@ -28,7 +28,8 @@ struct Choice {
     double boundary_rate = 0;     // touches/s of the page that would just fit near
     double victim_rate_high = 0;  // of the coldest near page that stays, 0: none
     uint64_t near = 0, far = 0, guests = 0, exiles = 0;
-    double near_rate = 0;   // touches/s of all near pages, as believed
+    double near_rate = 0;                        // touches/s of all near pages, as believed
+    std::array<uint64_t, belief_count> pages{};  // of each belief
     uint64_t returned = 0;  // of the plan: undone because the balance is negative
 };
 

@@ -42,11 +42,14 @@ class PageState {
 static_assert(sizeof(PageState) == 2);
 
 struct Block {
+    static constexpr unsigned turns_full = 3;
+
     uint16_t pages : 10 = 0;   // tracked ones, from its start: 0…512
     uint16_t huge : 1 = 0;     // one page of 2 MiB
     uint16_t uniform : 1 = 0;  // its pages are alike: some stand for all
     uint16_t hot : 1 = 0;      // of a uniform one: above the boundary
     uint16_t hinted : 1 = 0;
+    uint16_t turns : 2 = 0;  // how often it turned as a whole lately
 };
 
 // All tracked pages, by PageId; numbers that are not tracked are Place::nowhere.

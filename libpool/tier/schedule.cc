@@ -53,6 +53,12 @@ void Schedule::charge(const Situation& situation, double share) {
     last_overhead_s_ = situation.overhead_cpu_s;
 }
 
+double Schedule::stands_for(uint32_t block, uint32_t armed) const {
+    if (armed == block) return 1;
+    const uint32_t part = full_ ? uniform_pages : glance_pages;
+    return (block + part - 1) / part;
+}
+
 // The telling rung parts what is above the boundary from what is below. Shorter ones rank the hot;
 // longer ones separate cool from cold, cost a fault for every page they catch, and come seldom.
 void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
@@ -84,8 +90,31 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
     }
 }
 
-Aim Schedule::next(const Pages& pages, const Situation& situation, double boundary_rate,
-                   Mood mood) {
+void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs) {
+    added_.clear();
+    if (also.empty()) return;
+    std::vector<Run> all;
+    all.reserve(runs.size() + also.size());
+    size_t next = 0;
+    auto add_before = [&](PageId end) {
+        for (; next < also.size() && also[next] < end; ++next) {
+            const PageId page = also[next];
+            if (!all.empty() && page < all.back().end()) continue;
+            const Block& block = pages.blocks[page / block_pages];
+            all.push_back({page, block.huge ? block.pages : 1u});
+            added_.push_back(page);
+        }
+    };
+    for (const Run& run : runs) {
+        add_before(run.first);
+        all.push_back(run);
+    }
+    add_before(UINT32_MAX);
+    runs = std::move(all);
+}
+
+Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
+                   double boundary_rate, Mood mood) {
     const double share = share_of(mood);
     charge(situation, share);
 
@@ -96,7 +125,6 @@ Aim Schedule::next(const Pages& pages, const Situation& situation, double bounda
     for (const Block& block : pages.blocks) tracked += block.pages > 0;
     blocks_share_ = full_ || tracked <= glance_blocks ? 1 : double(glance_blocks) / double(tracked);
 
-    uint64_t armed = 0;
     bool all_huge = tracked > 0;
     for (size_t i = 0; i < pages.blocks.size(); ++i) {
         const Block& block = pages.blocks[i];
@@ -108,9 +136,12 @@ Aim Schedule::next(const Pages& pages, const Situation& situation, double bounda
         if (!block.huge && (!full_ || (block.uniform && !audit))) {
             wanted = std::min<uint32_t>(wanted, full_ ? uniform_pages : glance_pages);
         }
-        auto offset = uint32_t(uniform() * (block.pages - wanted + 1));
+        // One of the block's parts, each as likely: an offset of any page would look at the
+        // block's ends less often, and the books would not be right for pages there.
+        const uint32_t parts = (block.pages + wanted - 1) / wanted;
+        const uint32_t offset = uint32_t(uniform() * parts) * wanted;
+        wanted = std::min(wanted, block.pages - offset);
         Run run{PageId(i * block_pages) + offset, wanted};
-        armed += block.huge ? 1 : wanted;
         // Neighbours become one run: a run is a system call.
         if (!aim.runs.empty() && aim.runs.back().end() == run.first && wanted >= block_pages) {
             aim.runs.back().pages += wanted;
@@ -118,15 +149,18 @@ Aim Schedule::next(const Pages& pages, const Situation& situation, double bounda
             aim.runs.push_back(run);
         }
     }
+    add_pages(pages, also, aim.runs);
     choose_rungs(aim, boundary_rate, all_huge);
     ++turn_;
 
     const SampleCosts& costs = situation.costs;
     double glance_cost_s =
-        1e-9 * (double(std::min(tracked, glance_blocks)) *
-                    (costs.arm_run_ns + glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 +
-                                                        2 * costs.look_page_ns)) +
-                50e3);
+        1e-9 *
+        (double(std::min(tracked, glance_blocks)) *
+             (costs.arm_run_ns +
+              glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 + 2 * costs.look_page_ns)) +
+         double(also.size()) * (costs.arm_run_ns + costs.arm_page_ns + costs.fault_ns * 0.5) +
+         50e3);
     double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) * glance_share *
                   std::max(cpu_rate_, 0.05);
     mean_pause_s_ =

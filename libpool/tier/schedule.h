@@ -9,6 +9,8 @@
 // right on average for any trace fixed in advance. Pure but for its dice.
 #pragma once
 
+#include <span>
+
 #include "tier/pages.h"
 
 namespace libpool::tier {
@@ -25,7 +27,9 @@ class Schedule {
         : share_(share), busy_share_(busy_share), dice_(seed * 0x9e3779b97f4a7c15ull | 1) {}
 
     void set_share(double share) { share_ = share; }
-    Aim next(const Pages& pages, const Situation& situation, double boundary_rate, Mood mood);
+    // also: pages to look at in any case; rising. Of a huge page its first.
+    Aim next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
+             double boundary_rate, Mood mood);
 
     // Of the cycle that next() gave last.
     bool full() const { return full_; }
@@ -33,8 +37,14 @@ class Schedule {
     // The look that parts what is above the boundary from what is below, and an earlier one that
     // hot pages do not saturate: for books.
     size_t telling_rung() const { return telling_rung_; }
-    size_t booking_rung() const { return telling_rung_ > 2 ? telling_rung_ - 3 : 0; }
+    size_t booking_rung() const { return telling_rung_ > 1 ? telling_rung_ - 2 : 0; }
     double blocks_share() const { return blocks_share_; }  // of blocks that a glance looked at
+    // How many parts like this one the block has, any of which could have been armed as well.
+    double stands_for(uint32_t block, uint32_t armed) const;
+    // Whether a run with this first page is there for `also` only.
+    bool added(PageId first) const {
+        return std::binary_search(added_.begin(), added_.end(), first);
+    }
     double longest_gap_s() const { return 3 * mean_pause_s_ + 0.05; }
     // The program has changed its ways: what was overspent before is not counted against looking
     // now.
@@ -45,6 +55,7 @@ class Schedule {
   private:
     double share_of(Mood mood) const;
     void charge(const Situation& situation, double share);
+    void add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
     double uniform() { return double(roll(dice_) >> 11) * 0x1p-53; }
 
@@ -54,7 +65,8 @@ class Schedule {
     double last_cpu_s_ = 0, last_overhead_s_ = 0, last_now_s_ = -1;
     double cpu_rate_ = 1;  // CPUs that the program uses
     uint64_t turn_ = 0;
-    int introduced_ = 0;  // glances since restart()
+    std::vector<PageId> added_;  // rising
+    int introduced_ = 0;         // glances since restart()
     bool full_ = true;
     double weight_s_ = 0;
     size_t telling_rung_ = 0;

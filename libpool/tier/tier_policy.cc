@@ -24,13 +24,18 @@ constexpr int changed_readings = 2;
 constexpr double stay_min_s = 5, stay_max_s = 300;
 // Of a block: as many pages on the wrong side make it contested.
 constexpr uint32_t odd_pages = 4;
-// Shares of touched pages of a sample, from which all of a block are taken to be hot, to be cold.
-constexpr double alike_hot = 0.5, alike_cold = 0.05;
+constexpr uint64_t learning_cycles = 3;  // full ones, before blocks may be judged as a whole
+// Log of the chance under what is believed, below which a block is taken to have turned.
+const double turned = std::log(1e-5);
+// A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
+// ever, and its average is what counts.
+constexpr double turns_fade_s = 60;
 // Weight of the newest reading in the near share.
 constexpr double share_step = 0.2;
 constexpr double hot_hint_factor = 4;
 // Part of the allowance that is not spent on new deviations.
 constexpr double kept_part = 0.15;
+constexpr double watched_pages = 64;  // guests, and exiles, that are watched in a cycle
 
 // Touches that one seen touch in `window_s` stands for, of a page with this rate.
 double multiplicity(double rate, double window_s) {
@@ -55,6 +60,12 @@ class Smooth {
   private:
     double mean_ = 0, variance_ = 0;
     int count_ = 0;
+};
+
+// A guest or an exile (or a huge page of them) that the books rest on, and how many it stands for.
+struct Watched {
+    PageId page;
+    float stands_for;
 };
 
 class LadderPolicy final : public TierPolicy {
@@ -86,14 +97,12 @@ class LadderPolicy final : public TierPolicy {
     struct Sums {
         double near = 0, far = 0;       // touches in the telling window, as believed
         double guests = 0, exiles = 0;  // touched at the first look
-        double seen = 0, seen_far = 0;  // pages touched in the telling window
-        uint64_t touches = 0;           // blocks in which any was: pages of a block go together
     };
     struct Context {
         const Reading& reading;
-        BeliefUpdate small, sample, huge;  // of pages, of what stands for a block, of huge pages
-        size_t telling, booking;           // rungs
-        double telling_s, booking_s;       // their times
+        BeliefUpdate small, huge;     // of pages, of huge pages
+        size_t telling, booking;      // rungs
+        double telling_s, booking_s;  // their times
         Sums sums;
     };
     void observe_segment(Context& context, Run segment, const Sight* sights,
@@ -101,11 +110,14 @@ class LadderPolicy final : public TierPolicy {
     void count_touch(Context& context, PageId page, Sight sight, double weight, double unit);
     void observe_sample(Context& context, Run segment, const Sight* sights);
     void learn_block(size_t block);
+    void draw_watched();
+    void count_watched(Context& context) const;
     void book(const Context& context, const Situation& situation);
     void settle_accounts(const Situation& situation);
     bool busy(double now_s) const { return now_s < busy_until_s_; }
+    // What has lasted will last; after a change, half as long as the last time.
     double stay_s(double now_s) const {
-        return std::clamp(now_s - changed_s_, stay_min_s, stay_max_s);
+        return std::clamp(std::max(now_s - changed_s_, lasted_s_ / 2), stay_min_s, stay_max_s);
     }
 
     TierConfig config_;
@@ -114,14 +126,18 @@ class LadderPolicy final : public TierPolicy {
     Schedule schedule_;
     Bank bank_;
     ChangeDetector change_;
+    std::vector<Watched> watched_;  // in the cycle that aim() gave last; rising
     uint64_t dice_;
 
     bool begun_ = false;
+    double lasted_s_ = 0;   // between the last two changes
     double changed_s_ = 0;  // when the program last changed its ways, or we began
     double busy_until_s_ = 0;
     double learn_until_s_ = 0;  // the allowance is set until then
     int forget_more_ = 0;
+    Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
+    double faded_s_ = 0;
     double total_rate_ = 0;     // touches/s of all pages: the most lately seen
     double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     double boundary_rate_ = 1;
@@ -150,8 +166,10 @@ void LadderPolicy::track(Run run) {
 
 void LadderPolicy::forget(Run run) {
     for (PageId page = run.first; page < run.end(); ++page) {
-        const PageState state = pages_.states[page];
+        PageState& state = pages_.states[page];
         home_near_ -= state.home_near();
+        guests_ -= state.guest();
+        exiles_ -= state.exile();
         near_ -= state.place() == Place::near;
         far_ -= state.place() == Place::far;
         pages_.states[page] = PageState{};
@@ -171,6 +189,8 @@ void LadderPolicy::place(std::span<const PageId> pages, Place where) {
         PageState& state = pages_.states[page];
         Place before = state.place();
         if (before == where) continue;
+        guests_ -= state.guest();
+        exiles_ -= state.exile();
         if (where == Place::nowhere) {
             home_near_ -= state.home_near();
             (before == Place::near ? near_ : far_)--;
@@ -194,6 +214,8 @@ void LadderPolicy::place(std::span<const PageId> pages, Place where) {
         }
         state.set_place(where);
         (where == Place::near ? near_ : far_)++;
+        guests_ += state.guest();
+        exiles_ += state.exile();
     }
 }
 
@@ -214,8 +236,17 @@ Aim LadderPolicy::aim(const Situation& situation) {
     }
     const bool broke =
         config_.bank && full_cycles_ > 2 && bank_.balance_s() < kept_part * bank_.allowance_s();
-    const Mood mood = busy(situation.now_s) ? Mood::busy : broke ? Mood::poor : Mood::usual;
-    return schedule_.next(pages_, situation, boundary_rate, mood);
+    // What looking more closely costs beyond the usual share comes out of what was saved of it; for
+    // the first time, out of the allowance.
+    const double saved_s =
+        config_.cpu_share * situation.program_cpu_s - situation.overhead_cpu_s +
+        (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
+    const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
+    const Mood mood = can_be_busy ? Mood::busy : broke ? Mood::poor : Mood::usual;
+    draw_watched();
+    std::vector<PageId> also;
+    for (const Watched& watched : watched_) also.push_back(watched.page);
+    return schedule_.next(pages_, also, situation, boundary_rate, mood);
 }
 
 void LadderPolicy::count_touch(Context& context, PageId page, Sight sight, double weight,
@@ -226,39 +257,105 @@ void LadderPolicy::count_touch(Context& context, PageId page, Sight sight, doubl
     const double window_s = context.booking_s;
     double stands_for = weight * multiplicity(rates.mean * unit, window_s);
     (state.place() == Place::near ? context.sums.near : context.sums.far) += stands_for;
-    // By sight alone: beliefs can be wrong where a page changes its ways, and must not be here.
-    if (sight == 0 && state.guest()) context.sums.guests += weight;
-    if (sight == 0 && state.exile()) context.sums.exiles += weight;
 }
 
-// A few pages of a block whose pages are alike: they stand for the others too.
+// The books rest on some guests and some exiles, drawn anew for each cycle with chances that are
+// fixed before: right on average whatever is believed of them. Rejected: those among the pages that
+// are looked at anyway; of few deviations hardly any was seen, and the margin took what was earned.
+void LadderPolicy::draw_watched() {
+    watched_.clear();
+    const std::array<uint64_t, 2> counts = {guests_, exiles_};
+    for (size_t exiles : {0, 1}) {
+        if (counts[exiles] == 0) continue;
+        const double chance = std::min(1.0, watched_pages / double(counts[exiles]));
+        // Of a geometric distribution: how many to pass over until the next one.
+        auto gap = [&] {
+            if (chance >= 1) return 0.0;
+            const double uniform = (double(roll(dice_) >> 11) + 0.5) * 0x1p-53;
+            return std::floor(std::log(uniform) / std::log1p(-chance));
+        };
+        const double chance_huge = std::min(1.0, chance * block_pages);
+        double left = gap();
+        for (size_t b = 0; b < pages_.blocks.size(); ++b) {
+            const Block& block = pages_.blocks[b];
+            const PageState* states = &pages_.states[b * block_pages];
+            auto deviates = [&](PageState s) { return exiles ? s.exile() : s.guest(); };
+            const auto first = PageId(b * block_pages);
+            if (block.huge) {
+                if (deviates(*states) && double(roll(dice_) >> 11) * 0x1p-53 < chance_huge) {
+                    watched_.push_back({first, float(1 / chance_huge)});
+                }
+                continue;
+            }
+            for (uint32_t i = 0; i < block.pages; ++i) {
+                if (!deviates(states[i])) continue;
+                if (left >= 1) {
+                    --left;
+                    continue;
+                }
+                watched_.push_back({first + i, float(1 / chance)});
+                left = gap();
+            }
+        }
+    }
+    std::sort(watched_.begin(), watched_.end(),
+              [](const Watched& a, const Watched& b) { return a.page < b.page; });
+}
+
+// By sight alone: beliefs can be wrong where a page changes its ways, and must not be here.
+void LadderPolicy::count_watched(Context& context) const {
+    const Reading& reading = context.reading;
+    size_t run = 0, at = 0;
+    for (const Watched& watched : watched_) {
+        while (run < reading.runs.size() && reading.runs[run].end() <= watched.page) {
+            at += reading.runs[run++].pages;
+        }
+        if (run == reading.runs.size()) break;
+        if (watched.page < reading.runs[run].first) continue;  // could not be armed
+        if (reading.sights[at + watched.page - reading.runs[run].first] != 0) continue;
+        const PageState state = pages_.states[watched.page];
+        if (state.guest()) context.sums.guests += watched.stands_for;
+        if (state.exile()) context.sums.exiles += watched.stands_for;
+    }
+}
+
+// A few pages of a block, when all of them were touched or none, and that could hardly be by what
+// is believed of them: then the whole block has turned, as contiguous hot sets do, and one new
+// belief is made for all its pages from what each of the sample says. Of a block that was taken to
+// be all alike, any surprise calls for a look at all pages.
 void LadderPolicy::observe_sample(Context& context, Run segment, const Sight* sights) {
     size_t index = segment.first / block_pages;
     Block& block = pages_.blocks[index];
-    double alike = 0;  // touches that the block's belief lets expect
+    double log_all = 0, log_none = 0, expected = 0;
     uint32_t touched = 0, present = 0;
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         ++present;
         touched += sights[i] <= context.telling;
-        alike += 1 - std::exp(-rates_of(pages_.belief(segment.first + i)).mean * context.telling_s);
+        const double idle =
+            std::exp(-rates_of(pages_.belief(segment.first + i)).mean * context.telling_s);
+        expected += 1 - idle;
+        log_all += std::log(1 - idle);
+        log_none += std::log(idle);
     }
-    double surprise = std::abs(double(touched) - alike);
-    if (surprise > 1.5 + 2 * std::sqrt(std::min(alike, present - alike) + 0.25)) {
-        // All of them hot now, or all cold, is still alike.
-        const double share = double(touched) / std::max(present, 1u);
-        if (share > alike_cold && share < alike_hot) {
-            block.uniform = 0;
-            return;
+    if (present == 0) return;
+    const bool turns =
+        (touched == present && log_all < turned) || (touched == 0 && log_none < turned);
+    if (turns && block.turns < Block::turns_full) {
+        ++block.turns;
+        Belief belief = belief_about(boundary_rate_, 4);
+        for (uint32_t i = 0; i < segment.pages; ++i) {
+            if (sights[i] != page_absent) belief = context.small.next(belief, sights[i], dice_);
         }
-        block.hot = share >= alike_hot;
+        pages_.set_belief({PageId(index * block_pages), block.pages},
+                          belief_about(rates_of(belief).mean, std::max(spread_of(belief), 2)));
+        block.hot = touched > 0;
+        return;
     }
-    // One belief for all: what each sample says of it.
-    Belief belief = pages_.belief(segment.first);
-    for (uint32_t i = 0; i < segment.pages; ++i) {
-        if (sights[i] != page_absent) belief = context.sample.next(belief, sights[i], dice_);
+    double surprise = std::abs(double(touched) - expected);
+    if (surprise > 1.5 + 2 * std::sqrt(std::min(expected, present - expected) + 0.25)) {
+        block.uniform = 0;
     }
-    pages_.set_belief({PageId(index * block_pages), block.pages}, belief);
 }
 
 void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* sights,
@@ -266,7 +363,10 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     size_t index = segment.first / block_pages;
     Block& block = pages_.blocks[index];
     if (block.pages == 0) return;  // forgotten meanwhile
-    double weight = double(block.pages) / segment.pages / schedule_.blocks_share();
+    // Pages that were armed for the books alone are no fair sample of their block.
+    const bool fair = !schedule_.added(segment.first);
+    double weight =
+        fair ? schedule_.stands_for(block.pages, segment.pages) / schedule_.blocks_share() : 0;
     if (counts) {
         for (uint32_t i = 0; i < segment.pages; ++i) {
             PageId page = segment.first + i;
@@ -277,9 +377,6 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
             (state.place() == Place::near ? context.sums.near : context.sums.far) += counts[i];
             if (state.guest()) context.sums.guests += counts[i];
             if (state.exile()) context.sums.exiles += counts[i];
-            context.sums.seen += counts[i] > 0;
-            context.sums.seen_far += counts[i] > 0 && state.place() == Place::far;
-            context.sums.touches += counts[i] > 0;
         }
         block.uniform = 0;
         return;
@@ -287,60 +384,42 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
     if (block.huge) {
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
-        count_touch(context, first, sights[0], 1 / schedule_.blocks_share(), block_pages);
-        if (sights[0] <= context.telling) {
-            context.sums.seen += 1 / schedule_.blocks_share();
-            if (pages_.states[first].place() == Place::far) {
-                context.sums.seen_far += 1 / schedule_.blocks_share();
-            }
-            ++context.sums.touches;
-        }
+        count_touch(context, first, sights[0], fair ? 1 / schedule_.blocks_share() : 0,
+                    block_pages);
         Belief next = context.huge.next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
         return;
     }
-    bool touched = false;
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
         if (pages_.states[page].place() == Place::nowhere) continue;
         count_touch(context, page, sights[i], weight, 1);
-        if (sights[i] <= context.telling) {
-            context.sums.seen += weight;
-            context.sums.seen_far += pages_.states[page].place() == Place::far ? weight : 0;
-            touched = true;
-        }
     }
-    context.sums.touches += touched;
-    if (block.uniform && segment.pages < block.pages) {
+    if (fair && segment.pages < block.pages) {
         observe_sample(context, segment, sights);
-        if (block.uniform) return;
     }
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
         pages_.states[page].set_belief(context.small.next(pages_.belief(page), sights[i], dice_));
     }
-    if (segment.pages == block.pages) learn_block(index);
+    if (schedule_.full()) learn_block(index);
 }
 
-// Are all on one side of the boundary, and sure enough? Then they share one belief from here on.
+// Are all on one side of the boundary, and surely? Then some stand for all from here on. Pages keep
+// their own beliefs: one for all would forget the few that are different.
 void LadderPolicy::learn_block(size_t index) {
+    if (full_cycles_ < learning_cycles) return;  // the boundary is a guess
     Block& block = pages_.blocks[index];
     uint32_t above = 0, below = 0;
-    double octaves = 0;
     for (uint32_t i = 0; i < block.pages; ++i) {
         const BeliefRates& rates = rates_of(pages_.belief(index * block_pages + i));
         above += rates.high > boundary_rate_;
         below += rates.low < boundary_rate_;
-        octaves += std::log2(double(rates.mean));
     }
     block.uniform = above < odd_pages || below < odd_pages;
     block.hot = above >= odd_pages;
-    if (block.uniform) {
-        Belief shared = belief_about(std::exp2(octaves / block.pages), 0);
-        pages_.set_belief({PageId(index * block_pages), block.pages}, shared);
-    }
 }
 
 void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
@@ -359,6 +438,10 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
             if (state.belief() == belief_unknown()) state.set_belief(guess);
         }
     }
+    if (double(roll(dice_) >> 11) * 0x1p-53 * turns_fade_s < situation.now_s - faded_s_) {
+        for (Block& block : pages_.blocks) block.turns -= block.turns > 0;
+    }
+    faded_s_ = situation.now_s;
     double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
     if (forget_more_ > 0 && schedule_.full()) --forget_more_;
     const size_t last = reading.rungs_s.size() - 1;
@@ -367,9 +450,8 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     std::vector<double> stretched = reading.rungs_s;
     for (double& at_s : stretched) at_s *= block_pages;  // a huge page takes the touches of 512
     Context context{reading,
-                    BeliefUpdate(reading.rungs_s, forgetting),
-                    BeliefUpdate(reading.rungs_s, forgetting / 8),
-                    BeliefUpdate(stretched, forgetting),
+                    BeliefUpdate(reading.rungs_s, forgetting, prior_),
+                    BeliefUpdate(stretched, forgetting, prior_),
                     telling,
                     booking,
                     reading.rungs_s[telling],
@@ -389,6 +471,7 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
             page = end;
         }
     }
+    if (reading.counts.empty()) count_watched(context);
     book(context, situation);
     ++cycles_;
     full_cycles_ += schedule_.full();
@@ -412,8 +495,9 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     total_rate_ = std::max(0.97 * total_rate_, all * per_s);
     if (all <= 0) return;
     near_share_.add(sums.near / all);
-    if (sums.seen > 0 && change_.see(sums.seen_far / sums.seen, double(sums.touches))) {
+    if (change_.see(sums.far / all)) {
         ++changes_;
+        lasted_s_ = situation.now_s - changed_s_;
         changed_s_ = situation.now_s;
         busy_until_s_ = situation.now_s + config_.busy_s;
         forget_more_ = changed_readings;
@@ -452,6 +536,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     victim_rate_high_ = choice.victim_rate_high;
     guests_ = choice.guests;
     exiles_ = choice.exiles;
+    if (forget_more_ == 0) prior_ = prior_among(choice.pages);
     near_ = choice.near;
     far_ = choice.far;
     returned_ += choice.returned;
