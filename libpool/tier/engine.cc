@@ -16,11 +16,10 @@ constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not 
 constexpr double idle_wait_s = 0.1;        // nothing is tracked
 constexpr uint64_t trial_pages = move_batch / 2;  // the first move: to learn what it costs here
 constexpr double batch_limit_ns = 1e9;            // of one call: stop() waits for it
-// A call has a large part that does not depend on its pages (it drains every CPU's LRU caches):
-// only large batches tell what a page costs, a small one only that it does not cost more.
-constexpr uint64_t measured_pages_min = trial_pages;
-constexpr double cost_half_life_s = 60;  // of a measured cost that nothing was moved on
-constexpr double cost_step = 0.2;        // weight of the newest cycle in the costs of arming
+constexpr uint64_t measured_pages_min = 8;
+constexpr uint64_t call_cost_every = 64;  // calls between two measurements of what a call costs
+constexpr double cost_half_life_s = 60;   // of a measured cost that nothing was moved on
+constexpr double cost_step = 0.2;         // weight of the newest cycle in the costs of arming
 constexpr double history_s = 10;
 constexpr uint64_t block_span_bytes = block_pages * page_bytes;
 
@@ -460,6 +459,7 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
             huge_ids.push_back(page);
         i += block_pages - 1;
     }
+    learn_call_cost(small.empty() ? huge.front() : small.front());
     double start_s = clock_.now_s();
     MoveReport report;
     if (!small.empty()) report.add(mover_.move(config_.pid, small, target));
@@ -481,17 +481,27 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
     totals_.failed_pages += report.failed;
     totals_.move_s += spent_ns * 1e-9;
     for (auto [reason, failed] : report.reasons) totals_.reasons[reason] += failed;
-    if (report.moved > 0) learn_move_cost(spent_ns / double(report.moved), report.moved);
+    if (report.moved > 0) learn_move_cost(spent_ns, report.moved);
     move_credit_bytes_ -= double(report.moved) * page_bytes;
     return report.moved + report.already;
 }
 
-void Engine::learn_move_cost(double measured_ns, uint64_t pages) {
-    if (pages < measured_pages_min) {
-        if (move_cost_known_) move_ns_ = std::min(move_ns_, measured_ns);
-        return;
-    }
-    move_ns_ = move_cost_known_ ? 0.7 * move_ns_ + 0.3 * measured_ns : measured_ns;
+// A call has a large part that does not depend on its pages: it drains every CPU's LRU caches. A
+// call that moves a page to where it is takes that part alone.
+void Engine::learn_call_cost(uint64_t address) {
+    if (calls_++ % call_cost_every != 0) return;
+    int node = where(kernel_, config_.pid, {&address, 1}).front(), status = 0;
+    if (node < 0) return;
+    const double start_s = clock_.now_s();
+    kernel_.move_pages(config_.pid, {&address, 1}, {&node, 1}, {&status, 1});
+    call_ns_ = (clock_.now_s() - start_s) * 1e9;
+}
+
+void Engine::learn_move_cost(double spent_ns, uint64_t pages) {
+    if (pages < measured_pages_min) return;
+    const double page_ns = std::max(spent_ns - call_ns_, 0.2 * spent_ns) / double(pages);
+    const double step = move_cost_known_ ? 0.3 * std::min(1.0, double(pages) / trial_pages) : 1;
+    move_ns_ += step * (page_ns - move_ns_);
     move_cost_known_ = true;
     measured_move_ns_ = move_ns_;
 }

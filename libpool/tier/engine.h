@@ -115,7 +115,8 @@ class Engine {
     void decide(double now_s);
     void carry_out(const Plan& plan);
     uint64_t move_some(std::span<const PageId> pages, const std::vector<int>& targets, Place where);
-    void learn_move_cost(double measured_ns, uint64_t pages);
+    void learn_call_cost(uint64_t address);
+    void learn_move_cost(double spent_ns, uint64_t pages);
     void age_move_cost(const Plan& plan, double seconds);
     void learn_arm_cost(double spent_s);
     Situation situation();
@@ -145,6 +146,8 @@ class Engine {
     EngineStatus totals_;  // the counts among it
     double move_ns_ = 2000;
     double measured_move_ns_ = 0;
+    double call_ns_ = 0;  // of a move_pages call without its pages
+    uint64_t calls_ = 0;
     bool move_cost_known_ = false;
     double move_credit_bytes_ = 0;
     double last_decide_s_ = -1;
