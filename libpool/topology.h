@@ -40,9 +40,9 @@ enum class TierSource {
 
 struct Topology {
     TierSource source = TierSource::single;
-    std::string reason;                   // one sentence
-    std::vector<std::string> tier_names;  // nearest first
-    std::vector<Node> nodes;              // with memory only, by id
+    std::string reason;                      // one sentence
+    std::vector<std::string> tier_names;     // nearest first
+    std::vector<Node> nodes;                 // with memory only, by id
     std::vector<int> later_near, later_far;  // declared, without memory at the time
 
     const Node* find(int node) const;
