@@ -18,11 +18,27 @@ constexpr int introduction = 3;  // glances before the first full cycle
 constexpr int wide_turns = 8;    // every so many glances look over the whole ladder
 constexpr double pause_cut = 3;  // of the mean
 constexpr double shortest_pause_s = 0.02, longest_pause_s = 0.5;  // means
+// A run that costs as much as so many pages is dear: whole stretches of blocks are armed instead of
+// parts of each, in eight places, so long that what is not run is worth it.
+constexpr double dear_pages = 64, longest_dear_pause_s = 5;
+constexpr size_t dear_stretches = 8;
+constexpr double dear_worth = 2;   // a stretch's pages cost this many times its run
+constexpr double cost_step = 0.3;  // weight of the newest cycle in the cost of one
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double telling_touches =
     1.5;  // touches expected of a page at the boundary within the telling rung
 
+// What a page and a run cost in a cycle: arming, disarming, some looks, some faults.
+double page_ns(const SampleCosts& costs) {
+    return 2 * costs.arm_page_ns + 0.3 * costs.fault_ns + 3 * costs.look_page_ns;
+}
+double run_ns(const SampleCosts& costs) { return 2 * costs.arm_run_ns; }
+
 }  // namespace
+
+bool runs_are_dear(const SampleCosts& costs) {
+    return run_ns(costs) > dear_pages * page_ns(costs) && costs.arm_page_ns > 0;
+}
 
 double Schedule::share_of(Mood mood) const {
     switch (mood) {
@@ -45,7 +61,9 @@ void Schedule::charge(const Situation& situation, double share) {
         double fade = std::exp(-passed_s / 2);
         cpu_rate_ = std::max(0.05, cpu_rate_ * fade + used_s / passed_s * (1 - fade));
         account_s_ += used_s * share;
-        account_s_ -= situation.overhead_cpu_s - last_overhead_s_;
+        const double spent_s = situation.overhead_cpu_s - last_overhead_s_;
+        account_s_ -= spent_s;
+        if (!full_ || dear_) glance_cost_s_ += cost_step * (spent_s - glance_cost_s_);
         account_s_ = std::min(account_s_, 0.05);
     }
     last_now_s_ = situation.now_s;
@@ -113,6 +131,35 @@ void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::
     runs = std::move(all);
 }
 
+// Stretches of whole blocks, evenly spaced from a random place on.
+void Schedule::add_stretches(const Pages& pages, const SampleCosts& costs, std::vector<Run>& runs) {
+    std::vector<uint32_t> tracked;
+    for (size_t i = 0; i < pages.blocks.size(); ++i) {
+        if (pages.blocks[i].pages > 0) tracked.push_back(uint32_t(i));
+    }
+    if (tracked.empty()) return;
+    const double worth = dear_worth * run_ns(costs) / page_ns(costs) / block_pages;
+    const auto length = size_t(std::clamp(std::ceil(worth), 1.0, 16.0));
+    const double spacing = std::max(double(length), double(tracked.size()) / dear_stretches);
+    const double start = uniform() * double(tracked.size());
+    std::vector<bool> chosen(tracked.size());
+    for (double at = 0; at < double(tracked.size()); at += spacing) {
+        for (size_t i = 0; i < length; ++i) {
+            chosen[(size_t(start + at) + i) % tracked.size()] = true;
+        }
+    }
+    blocks_share_ = std::min(1.0, double(length) / spacing);  // the same chance for each
+    for (size_t i = 0; i < tracked.size(); ++i) {
+        if (!chosen[i]) continue;
+        Run run{PageId(tracked[i] * block_pages), pages.blocks[tracked[i]].pages};
+        if (!runs.empty() && runs.back().end() == run.first) {
+            runs.back().pages += run.pages;
+        } else {
+            runs.push_back(run);
+        }
+    }
+}
+
 Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
                    double boundary_rate, Mood mood) {
     const double share = share_of(mood);
@@ -120,7 +167,10 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
 
     Aim aim;
     if (introduced_ <= introduction) ++introduced_;
-    full_ = account_s_ >= 0 && introduced_ > introduction;
+    const bool dear = runs_are_dear(situation.costs);
+    if (dear != dear_) glance_cost_s_ = 0;
+    dear_ = dear;
+    full_ = (account_s_ >= 0 || dear) && introduced_ > introduction;
     size_t tracked = 0;
     for (const Block& block : pages.blocks) tracked += block.pages > 0;
     blocks_share_ = full_ || tracked <= glance_blocks ? 1 : double(glance_blocks) / double(tracked);
@@ -130,7 +180,7 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
         const Block& block = pages.blocks[i];
         if (block.pages == 0) continue;
         all_huge = all_huge && block.huge;
-        if (blocks_share_ < 1 && uniform() > blocks_share_) continue;
+        if (dear || (blocks_share_ < 1 && uniform() > blocks_share_)) continue;
         uint32_t wanted = block.pages;
         const bool audit = full_ && uniform() < audit_share;
         if (!block.huge && (!full_ || (block.uniform && !audit))) {
@@ -149,7 +199,12 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
             aim.runs.push_back(run);
         }
     }
-    add_pages(pages, also, aim.runs);
+    added_.clear();
+    if (dear) {
+        add_stretches(pages, situation.costs, aim.runs);
+    } else {
+        add_pages(pages, also, aim.runs);
+    }
     choose_rungs(aim, boundary_rate, all_huge);
     ++turn_;
 
@@ -161,11 +216,14 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
               glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 + 2 * costs.look_page_ns)) +
          double(also.size()) * (costs.arm_run_ns + costs.arm_page_ns + costs.fault_ns * 0.5) +
          50e3);
-    double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) * glance_share *
-                  std::max(cpu_rate_, 0.05);
-    mean_pause_s_ =
-        std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s, longest_pause_s);
-    if (mood == Mood::busy) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
+    // What glances really cost, when that is more than they should.
+    if (dear) glance_cost_s = 0;
+    glance_cost_s = std::max(glance_cost_s, glance_cost_s_);
+    const double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) *
+                        (dear ? 1 : glance_share) * std::max(cpu_rate_, 0.05);
+    mean_pause_s_ = std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s,
+                               dear ? longest_dear_pause_s : longest_pause_s);
+    if (mood == Mood::busy && !dear) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
     aim.pause_s = -mean_pause_s_ * std::log(1 - uniform());
     weight_s_ = aim.pause_s < pause_cut * mean_pause_s_ ? mean_pause_s_ : 0;
     aim.pause_s = std::min(aim.pause_s, pause_cut * mean_pause_s_);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What to sample next, and when. Two kinds of cycle share the CPU budget:
 //   full   every page of the blocks whose pages differ, some of the others: what decisions rest on
+// (Where runs are dear, every cycle is a full one of some stretches.)
 //   glance a few pages of every block (of 64 blocks, if there are more): notices changes, keeps
 //   the
 //          bank's books, costs some percent of a full one and comes far more often
@@ -20,6 +21,10 @@ enum class Mood {
     busy,  // the program has just changed its ways: worth more CPU
     poor,  // the bank cannot pay for moves: what is not spent on looking is
 };
+
+// Where a run costs much more than its pages (in a guest each one interrupts every CPU that runs
+// the program), single pages are not armed.
+bool runs_are_dear(const SampleCosts& costs);
 
 class Schedule {
   public:
@@ -55,6 +60,7 @@ class Schedule {
   private:
     double share_of(Mood mood) const;
     void charge(const Situation& situation, double share);
+    void add_stretches(const Pages& pages, const SampleCosts& costs, std::vector<Run>& runs);
     void add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
     double uniform() { return double(roll(dice_) >> 11) * 0x1p-53; }
@@ -63,7 +69,9 @@ class Schedule {
     uint64_t dice_;
     double account_s_ = 0;  // CPU seconds that may be spent; negative: a debt
     double last_cpu_s_ = 0, last_overhead_s_ = 0, last_now_s_ = -1;
-    double cpu_rate_ = 1;  // CPUs that the program uses
+    double cpu_rate_ = 1;       // CPUs that the program uses
+    double glance_cost_s_ = 0;  // of a glance, and of any cycle where runs are dear: as measured
+    bool dear_ = false;
     uint64_t turn_ = 0;
     std::vector<PageId> added_;  // rising
     int introduced_ = 0;         // glances since restart()

@@ -20,7 +20,7 @@ namespace {
 // Share of a belief that returns to the prior per reading; and for the first ones after a change.
 constexpr double forgetting_usual = 0.001;
 constexpr double forgetting_changed = 0.3;
-constexpr int changed_readings = 2;
+constexpr double changed_readings = 2;
 constexpr double stay_min_s = 5, stay_max_s = 300;
 // Of a block: as many pages on the wrong side make it contested.
 constexpr uint32_t odd_pages = 4;
@@ -134,7 +134,7 @@ class LadderPolicy final : public TierPolicy {
     double changed_s_ = 0;  // when the program last changed its ways, or we began
     double busy_until_s_ = 0;
     double learn_until_s_ = 0;  // the allowance is set until then
-    int forget_more_ = 0;
+    double forget_more_ = 0;  // times that all blocks are still to be looked at with a short memory
     Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
     double faded_s_ = 0;
@@ -147,6 +147,7 @@ class LadderPolicy final : public TierPolicy {
     double victim_rate_high_ = 0;
     Situation last_;
     Smooth near_share_;
+    bool dear_ = false;         // runs are, in the cycle under way
     uint64_t full_cycles_ = 0;  // since we began to learn
     uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
 };
@@ -243,8 +244,13 @@ Aim LadderPolicy::aim(const Situation& situation) {
         (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
     const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
     const Mood mood = can_be_busy ? Mood::busy : broke ? Mood::poor : Mood::usual;
-    draw_watched();
+    dear_ = runs_are_dear(situation.costs);
     std::vector<PageId> also;
+    if (dear_) {
+        watched_.clear();  // the books are kept by whole blocks
+    } else {
+        draw_watched();
+    }
     for (const Watched& watched : watched_) also.push_back(watched.page);
     return schedule_.next(pages_, also, situation, boundary_rate, mood);
 }
@@ -395,6 +401,10 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
         PageId page = segment.first + i;
         if (pages_.states[page].place() == Place::nowhere) continue;
         count_touch(context, page, sights[i], weight, 1);
+        if (dear_ && sights[i] == 0) {
+            if (pages_.states[page].guest()) context.sums.guests += weight;
+            if (pages_.states[page].exile()) context.sums.exiles += weight;
+        }
     }
     if (fair && segment.pages < block.pages) {
         observe_sample(context, segment, sights);
@@ -443,7 +453,7 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     }
     faded_s_ = situation.now_s;
     double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
-    if (forget_more_ > 0 && schedule_.full()) --forget_more_;
+    if (schedule_.full()) forget_more_ = std::max(0.0, forget_more_ - schedule_.blocks_share());
     const size_t last = reading.rungs_s.size() - 1;
     const size_t telling = std::min(schedule_.telling_rung(), last);
     const size_t booking = std::min(schedule_.booking_rung(), last);
