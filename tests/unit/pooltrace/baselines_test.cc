@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "pooltrace/generate.h"
 #include "pooltrace/metrics.h"
 

@@ -5,6 +5,8 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <filesystem>
+
 // For libFuzzer (clang -fsanitize=fuzzer, with pooltrace_core); here it is fed with mutations.
 // Small limits: what is looked for is wrong memory and wrong numbers, not great amounts.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -82,6 +84,22 @@ TEST(TraceText, AFewBytesCannotAskForMuchMemory) {
     EXPECT_EQ(wrong(text, {.cells = 4000}),
               "line 8 of the trace: pages × epochs is above the limit of 4000.");
     EXPECT_EQ(wrong(text, {.cells = 5000}), "parsed");
+}
+
+// What the plugin wrote in a guest.
+TEST(TraceText, RecordedTracesAreRead) {
+    int files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(RECORDED_TRACES)) {
+        SCOPED_TRACE(entry.path());
+        auto trace = read_trace(entry.path());
+        ASSERT_TRUE(trace) << trace.error().sentence;
+        auto again = parse(print(*trace));
+        ASSERT_TRUE(again) << again.error().sentence;
+        EXPECT_EQ(again->counts, trace->counts);
+        EXPECT_EQ(again->home, trace->home);
+        ++files;
+    }
+    EXPECT_GE(files, 4);
 }
 
 TEST(TraceText, MissingFileIsOneSentence) {
