@@ -4,6 +4,7 @@
 // the nearest one.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>

@@ -2,6 +2,7 @@
 // Command lines: a table of "--name VALUE" options, each bound to what it sets.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
