@@ -78,6 +78,10 @@ bench-tier-quick: build ## The same in 10 minutes: two workloads, four contender
 	@tests/bench-tier/overlay >/dev/null
 	@tests/bench-tier/bench quick
 
+stress-tier: build guest ## An hour of stress-ng under tiering in a guest (SECONDS=60 for less)
+	@tests/libpool/stress-overlay
+	@tests/libpool/stress $(SECONDS)
+
 clean: ## Remove build/ (the cached root stays; its place is said)
 	@qemu-testbed/demo/rack down
 	@for t in build/*/topology.json build/*/*/topology.json; do \
