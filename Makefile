@@ -90,6 +90,10 @@ tier-sim: setup ## Tiering in the simulator: the no-harm bound on 10,000 seeds, 
 	$(POOLTRACE) matrix --csv build/tier-matrix.csv
 	$(POOLTRACE) speed
 
+stress-tier: build guest ## An hour of stress-ng under tiering in a guest (SECONDS=60 for less)
+	@tests/libpool/stress-overlay
+	@tests/libpool/stress $(SECONDS)
+
 clean: ## Remove build/ (the cached root stays; its place is said)
 	@qemu-testbed/demo/rack down
 	@for t in build/*/topology.json build/*/*/topology.json; do \

@@ -33,6 +33,13 @@ class RealKernel final : public Kernel {
         return *free_bytes > mark ? *free_bytes - mark : 0;
     }
 
+    Result<uint64_t> deficit_bytes(int node) override {
+        auto free_bytes = read_node_free("", node);
+        if (!free_bytes) return free_bytes;
+        uint64_t mark = watermark_bytes(node);
+        return *free_bytes < mark ? mark - *free_bytes : 0;
+    }
+
   private:
     // Marks move when memory is plugged, not from one batch to the next, and are slow to read.
     uint64_t watermark_bytes(int node) {

@@ -24,6 +24,8 @@ class Kernel {
 
     // Live free memory of a node minus its watermark.
     virtual Result<uint64_t> room_bytes(int node) = 0;
+    // By how much it is below that: until so much is freed, no page can be moved there.
+    virtual Result<uint64_t> deficit_bytes(int) { return 0; }
 };
 
 std::unique_ptr<Kernel> make_kernel();

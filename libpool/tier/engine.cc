@@ -19,7 +19,9 @@ constexpr double batch_limit_ns = 1e9;            // of one call: stop() waits f
 constexpr uint64_t measured_pages_min = 8;
 constexpr uint64_t call_cost_every = 64;  // calls between two measurements of what a call costs
 constexpr double cost_half_life_s = 60;   // of a measured cost that nothing was moved on
-constexpr double cost_step = 0.2;         // weight of the newest cycle in the costs of arming
+constexpr size_t trial_runs = 6;          // armed to learn what a run costs, so often:
+constexpr double run_cost_every_s = 60;
+constexpr double cost_step = 0.2;  // weight of the newest cycle in the costs of arming
 constexpr double history_s = 10;
 constexpr uint64_t block_span_bytes = block_pages * page_bytes;
 
@@ -168,7 +170,13 @@ Situation Engine::situation() {
     const uint64_t limit = config_.near_limit_bytes / page_bytes;
     const uint64_t near_now = policy_.status().near_pages;
     const uint64_t room = room_pages(config_.near_nodes);
-    now.near_pages = std::min(limit, near_now + room);
+    // What the kernel lacks is taken from what we may fill: some pages leave before any can come.
+    uint64_t deficit = 0;
+    for (int node : config_.near_nodes) {
+        deficit += kernel_.deficit_bytes(node).value_or(0) / page_bytes;
+    }
+    const uint64_t within = near_now + room;
+    now.near_pages = std::min(limit, within > deficit ? within - deficit : 0);
     now.near_room_pages = std::min(room, limit > near_now ? limit - near_now : 0);
     now.far_room_pages = room_pages(config_.far_nodes);
     now.loss_ns = config_.loss_ns;
@@ -193,9 +201,10 @@ bool Engine::cycle() {
     }
     if (aim.runs.empty()) return true;
 
-    double start_s = 0;
+    double start_s = clock_.now_s();
     {
         std::lock_guard guard(lock_);
+        if (start_s >= run_cost_known_s_ + run_cost_every_s) learn_run_cost();
         if (!arm(aim, start_s)) return true;
     }
     Look last;
@@ -254,19 +263,43 @@ bool Engine::arm(const Aim& aim, double& start_s) {
 }
 
 // The sampler's own trial ran beside an idle program. A busy one makes each run dearer, since its
-// CPUs have to be told (a few µs; under emulation a millisecond). What is not explained by pages is
-// the runs'.
+// CPUs have to be told: a few µs, under emulation milliseconds. So some pages of the program, far
+// apart, are armed one by one now and then.
+void Engine::learn_run_cost() {
+    std::vector<AddressRun> trial;
+    uint64_t pages = 0;
+    for (const auto& tracked : tracked_) pages += tracked->range.pages;
+    const uint64_t spacing = std::max<uint64_t>(pages / trial_runs, 2);
+    for (const auto& tracked : tracked_) {
+        for (uint64_t at = spacing / 2; at < tracked->range.pages && trial.size() < trial_runs;
+             at += spacing) {
+            trial.push_back({tracked->range.start + at * page_bytes, 1});
+        }
+    }
+    std::sort(trial.begin(), trial.end(),
+              [](const auto& a, const auto& b) { return a.start < b.start; });
+    run_cost_known_s_ = clock_.now_s();
+    if (trial.empty() || info_.costs.arm_page_ns <= 0) return;  // exact samplers arm nothing
+    const double cpu_s = clock_.thread_cpu_s();
+    if (!sampler_.arm(trial)) return;
+    const double spent_ns = (clock_.thread_cpu_s() - cpu_s) * 1e9;
+    sampler_.disarm();
+    info_.costs.arm_run_ns = spent_ns / double(trial.size());
+}
+
 void Engine::learn_arm_cost(double spent_s) {
     double pages = 0;
     for (const Armed& armed : armed_) pages += double(armed.run.pages);
     SampleCosts& costs = info_.costs;
-    if (armed_.empty() || costs.arm_page_ns <= 0) return;  // exact samplers arm nothing
-    if (pages > 4096 * double(armed_.size())) {
-        costs.arm_page_ns += cost_step * (spent_s * 1e9 / pages - costs.arm_page_ns);
-        return;
+    if (armed_.empty() || costs.arm_page_ns <= 0) return;
+    const double of_runs_ns = costs.arm_run_ns * double(armed_.size());
+    const double left_ns = spent_s * 1e9 - of_runs_ns;
+    if (pages > 4096 && left_ns > of_runs_ns) {
+        costs.arm_page_ns += cost_step * (left_ns / pages - costs.arm_page_ns);
+    } else if (pages <= 4096) {
+        const double run_ns = (spent_s * 1e9 - pages * costs.arm_page_ns) / double(armed_.size());
+        costs.arm_run_ns += cost_step * (std::max(run_ns, 0.0) - costs.arm_run_ns);
     }
-    double run_ns = (spent_s * 1e9 - pages * costs.arm_page_ns) / double(armed_.size());
-    costs.arm_run_ns += cost_step * (std::max(run_ns, 0.0) - costs.arm_run_ns);
 }
 
 void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s) {

@@ -118,6 +118,7 @@ class Engine {
     void learn_call_cost(uint64_t address);
     void learn_move_cost(double spent_ns, uint64_t pages);
     void age_move_cost(const Plan& plan, double seconds);
+    void learn_run_cost();
     void learn_arm_cost(double spent_s);
     Situation situation();
     void settle_overhead(double now_s);
@@ -145,6 +146,7 @@ class Engine {
     SamplerInfo info_;
     EngineStatus totals_;  // the counts among it
     double move_ns_ = 2000;
+    double run_cost_known_s_ = -1e9;
     double measured_move_ns_ = 0;
     double call_ns_ = 0;  // of a move_pages call without its pages
     uint64_t calls_ = 0;

@@ -23,7 +23,8 @@ double read_clock_s(clockid_t clock) {
     return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
 }
 
-bool is_closed(int code) { return code == EBADF || code == ENOTTY; }
+// Did a call fail because the program has closed the descriptor, or put a file of its own there?
+bool was_closed(const Descriptor& file, int code) { return code == EBADF || !file.still_ours(); }
 
 AddressRun between(uint64_t start, uint64_t end) { return {start, (end - start) / page_bytes}; }
 
@@ -104,7 +105,12 @@ Result<void> UffdSampler::arm(std::span<const AddressRun> runs) {
     double start_s = read_clock_s(CLOCK_MONOTONIC);
     size_t first_sight = 0;
     for (size_t i = 0; i < runs_.size(); first_sight += runs_[i++].pages) {
-        if (auto armed = arm_run(i, first_sight); !armed) return armed;
+        auto armed = arm_run(i, first_sight);
+        if (armed) continue;
+        // Closed by the program just now: the rest is absent in this cycle, the next one has new
+        // descriptors.
+        if (was_closed(pagemap_, armed.error().code) || !uffd_.still_ours()) break;
+        return armed;
     }
     // Pages are armed and looked at in the same order: between the middles is true of the mean
     // page.
@@ -158,7 +164,7 @@ bool UffdSampler::protect(const Span& span, uint64_t mode) {
     const AddressRun& pages = span.pages;
     int code = protect_pages(uffd_, kind_, pages, mode);
     if (code == 0) return true;
-    if (is_closed(code)) return false;
+    if (code != 0 && was_closed(uffd_, code)) return false;
     auto absent = [&](uint64_t start, uint64_t end) {
         if (start < end) std::ranges::fill(part(span, start, end), page_absent);
     };
@@ -173,7 +179,7 @@ bool UffdSampler::protect(const Span& span, uint64_t mode) {
         if (code == ENOENT && mode && take_in(*mapping)) {
             code = protect_pages(uffd_, kind_, between(start, end), mode);
         }
-        if (is_closed(code)) return false;
+        if (code != 0 && was_closed(uffd_, code)) return false;
         if (code != 0) absent(start, end);
     }
     absent(at, pages.end());
@@ -218,7 +224,7 @@ Result<void> UffdSampler::see(const AddressRun& run, std::span<Sight> sights, Si
     auto scanned = scan_pages(pagemap_, run, kind_.touched_category | PAGE_IS_HUGE, regions_);
     if (!scanned && scanned.error().code != ESRCH) {
         // The page map was closed: the cycle is lost, the next one begins with a new one.
-        if (!is_closed(scanned.error().code)) return scanned;
+        if (!was_closed(pagemap_, scanned.error().code)) return scanned;
         std::ranges::replace(sights, not_touched, page_absent);
         return {};
     }
@@ -328,7 +334,8 @@ Result<SampleCosts> UffdSampler::try_out(const AddressRun& pages) {
     }
     SampleCosts costs;
     costs.arm_run_ns = std::max(0.0, (parts_ns - whole_ns) / double(parts - 1));
-    costs.arm_page_ns = std::max(0.0, whole_ns - costs.arm_run_ns) / double(pages.pages);
+    // Of one call for so many pages at least half is theirs, whatever the noise says.
+    costs.arm_page_ns = std::max(whole_ns / 2, whole_ns - costs.arm_run_ns) / double(pages.pages);
     costs.fault_ns = touch_ns / double(pages.pages / touched_every);
     costs.look_page_ns = look_ns / double(pages.pages);
     return costs;

@@ -139,7 +139,7 @@ void Schedule::add_stretches(const Pages& pages, const SampleCosts& costs, std::
     }
     if (tracked.empty()) return;
     const double worth = dear_worth * run_ns(costs) / page_ns(costs) / block_pages;
-    const auto length = size_t(std::clamp(std::ceil(worth), 1.0, 16.0));
+    const auto length = size_t(std::clamp(std::ceil(worth), 1.0, double(tracked.size())));
     const double spacing = std::max(double(length), double(tracked.size()) / dear_stretches);
     const double start = uniform() * double(tracked.size());
     std::vector<bool> chosen(tracked.size());

@@ -8,6 +8,7 @@
     +-------------------------+
 """
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,12 +17,75 @@ sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "vm")]
 
-from vmtest import CHECKOUT, Failed, Fault, Rack, TestbedFault, expect, skip_unless_ready  # noqa: E402
+from vmtest import CHECKOUT, Failed, Fault, Rack, TestbedFault, expect, expect_in, sh, skip_unless_ready  # noqa: E402
 
 
 def samplers_tell_the_truth(rack):
     result = rack.host("h1", "tier-sampler", timeout=90)
     expect(result.code == 0, f"tier-sampler: {(result.out + result.err).strip()[-300:]}")
+
+
+PRELOAD = ("LD_PRELOAD=/usr/lib/libpool-run.so POOLTIER=1 POOLTIER_NEAR_NODES=0 POOLTIER_FAR_NODES=1 "
+           "POOLTIER_MIN_RANGE=64K FIRE=off")
+
+
+def programs_survive_a_tracker_at_full_speed(rack):
+    result = rack.host("h1", "tier-torture", timeout=200)
+    expect(result.code == 0, f"tier-torture: code {result.code}: {(result.out + result.err).strip()[-400:]}")
+
+
+def programs_survive_the_preload_library(rack):
+    checks = ("forks_of_a_program_with_threads vfork_and_spawn exec_under_fire "
+              "mremap_grows_shrinks_and_moves mappings_come_and_go two_hundred_threads "
+              "the_program_closes_all_descriptors")
+    result = sh(rack, "h1", f"{PRELOAD} tier-torture {checks}", timeout=120)
+    expect(result.code == 0, f"tier-torture: code {result.code}: {(result.out + result.err).strip()[-400:]}")
+    expect(result.err == "", f"the preload library said: {result.err[:300]}")
+
+
+def a_forked_child_is_told_of(rack):
+    """By its parent: the child runs on untracked and listens to nobody."""
+    told = sh(rack, "h1", f"{PRELOAD} tier-forker & for i in $(seq 100); do "
+              "said=$(pooltier status --json $!); case $said in *alive*) break;; esac; sleep 0.1; done; "
+              "echo \"$said\"; kill $!; wait", timeout=60).out
+    expect('"sampler": "rwp"' in told or '"sampler":"rwp"' in told, f"status: {told[-400:]}")
+    expect(re.search(r"1 forked so far, not tracked; alive: \d+", told), f"status: {told[-400:]}")
+
+
+def what_cannot_be_tracked_runs_on(rack):
+    """One sentence, the program's own exit code; with `require` it is not run at all."""
+    cases = {
+        "POOLTIER_FAR_NODES=7": "node 7 has no memory here",
+        "POOLTIER_NEAR_LIMIT=much": "POOLTIER_NEAR_LIMIT",
+        "POOLTIER_FAR_NODES=0": "POOLTIER_NEAR_NODES|node 0",
+        "-u POOLTIER_NEAR_NODES -u POOLTIER_FAR_NODES": "runs untiered",
+    }
+    little = "tier-torture a_program_that_does_little"
+    for words, said in cases.items():
+        result = sh(rack, "h1", f"env {PRELOAD} env {words} {little}")
+        expect(result.code == 0, f"{words}: code {result.code}, it should have run")
+        expect(re.search(said, result.err) and len(result.err.splitlines()) == 1,
+               f"{words}: it says {result.err!r}")
+
+
+def a_container_that_refuses_is_named(rack):
+    """Seccomp as containers have it. The fallback is taken and told, and puts back what it changed."""
+    little = "tier-torture a_program_that_does_little"
+    userfaultfd, move_pages = 323, 279  # on x86-64
+    result = sh(rack, "h1", f"without-syscalls {userfaultfd} env {PRELOAD} POOLTIER_SAMPLER=rwp {little}")
+    expect(result.code == 0, f"without userfaultfd: code {result.code}: {result.err}")
+    expect_in("not rwp: userfaultfd: Operation not permitted", result.err, "it")
+    result = sh(rack, "h1", f"without-syscalls {move_pages} env {PRELOAD} {little}")
+    expect(result.code == 0, f"without move_pages: code {result.code}: {result.err}")
+    expect_in("move_pages: Operation not permitted", result.err, "it")
+    result = sh(rack, "h1", f"without-syscalls {userfaultfd} env {PRELOAD} POOLTIER_SAMPLER=rwp "
+                            f"POOLTIER_REQUIRE=1 {little}")
+    expect(result.code == 125 and "ok" not in result.out, f"require: code {result.code}: {result.out}")
+    stat = "/sys/module/damon_stat/parameters/enabled"
+    result = sh(rack, "h1", f"echo Y >{stat}; without-syscalls {userfaultfd} env {PRELOAD} POOLTIER_SAY=all "
+                            f"{little}; cat {stat}")
+    expect_in("tiering by damon; not rwp: userfaultfd: Operation not permitted", result.err, "it")
+    expect(result.out.split()[-1] == "Y", f"DAMON_STAT was on, and is {result.out.split()[-1]} now")
 
 
 def main(checks) -> None:
@@ -52,4 +116,6 @@ def main(checks) -> None:
 
 
 if __name__ == "__main__":
-    main([samplers_tell_the_truth])
+    main([samplers_tell_the_truth, programs_survive_a_tracker_at_full_speed,
+          programs_survive_the_preload_library, a_forked_child_is_told_of,
+          what_cannot_be_tracked_runs_on, a_container_that_refuses_is_named])

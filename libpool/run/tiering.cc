@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/tiering.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <random>
+
+#include "latency.h"
+#include "run/heap.h"
+#include "tiers.h"
+#include "uapi.h"
+
+namespace libpool::run {
+
+using namespace tier;
+
+namespace {
+
+constexpr double follow_s = 1;
+constexpr double usual_loss_ns = 150;  // where it cannot be measured: CXL memory against DRAM
+
+// A container's profile may refuse it: asked of a page that is there.
+Result<void> check_moving(Kernel& kernel) {
+    static int something = 1;
+    uint64_t page = reinterpret_cast<uint64_t>(&something) & ~(page_bytes - 1);
+    int status = 0;
+    long rc = kernel.move_pages(0, {&page, 1}, {}, {&status, 1});
+    if (rc >= 0) return {};
+    return fail(int(-rc), "move_pages: %s (a container's seccomp profile may refuse it)",
+                errno_text(int(-rc)).c_str());
+}
+
+std::string read_word(const char* path) {
+    Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
+    char content[256];
+    ssize_t got = file ? read(file.get(), content, sizeof content) : 0;
+    return std::string(content, size_t(std::max<ssize_t>(got, 0)));
+}
+
+const char* word_of(SamplerWish wish) {
+    switch (wish) {
+        case SamplerWish::rwp:
+            return "rwp";
+        case SamplerWish::wp:
+            return "wp";
+        case SamplerWish::damon:
+            return "damon";
+        case SamplerWish::automatic:
+            break;
+    }
+    return "auto";
+}
+
+}  // namespace
+
+// By the settings, where they name nodes: those of one list only, and the rest is the other.
+Result<Topology> Tiering::find_tiers() const {
+    auto topology = read_topology("");
+    if (!topology) return topology;
+    Declaration declared{settings_.near_nodes, settings_.far_nodes};
+    if (declared.near.empty() && declared.far.empty()) {
+        if (topology->tier_names.size() < 2) {
+            return fail(EOPNOTSUPP, "%s", topology->reason.c_str());
+        }
+        return topology;
+    }
+    for (const auto* nodes : {&declared.near, &declared.far}) {
+        for (int node : *nodes) {
+            if (!topology->find(node)) return fail(ENODEV, "node %d has no memory here", node);
+        }
+    }
+    auto rest_of = [&](const std::vector<int>& others) {
+        std::vector<int> rest;
+        for (const Node& node : topology->nodes) {
+            if (!std::ranges::count(others, node.id)) rest.push_back(node.id);
+        }
+        return rest;
+    };
+    if (declared.near.empty()) declared.near = rest_of(declared.far);
+    if (declared.far.empty()) declared.far = rest_of(declared.near);
+    if (declared.near.empty() || declared.far.empty()) {
+        return fail(EOPNOTSUPP, "there is no second node with memory: nothing to tier");
+    }
+    if (auto done = declare_tiers(*topology, declared); !done) {
+        return std::unexpected(done.error());
+    }
+    return topology;
+}
+
+Result<void> Tiering::prepare() {
+    auto topology = find_tiers();
+    if (!topology) return std::unexpected(topology.error());
+    nodes_ = std::make_unique<NodeBook>(*topology);
+    told_ = nodes_->now();
+    config_.near_nodes = told_.near;
+    config_.far_nodes = told_.far;
+    kernel_ = make_kernel();
+    if (auto works = check_moving(*kernel_); !works) return works;
+    auto choice = choose_sampler(word_of(settings_.sampler));
+    if (!choice) return std::unexpected(choice.error());
+    choice_ = std::move(*choice);
+    chosen_ = choice_.describe();
+    must_be_stopped_ = choice_.sampler->info().name == "damon";
+
+    config_.near_limit_bytes = settings_.near_limit_bytes;
+    config_.move_limit_bytes_per_s = settings_.move_limit_bytes_per_s;
+    config_.loss_ns = measure_gain_ns(config_.near_nodes.front(), config_.far_nodes.front())
+                          .value_or(usual_loss_ns);
+    loads_ = make_load_source();
+    probe_ = std::make_unique<LatencyProbe>(*loads_, told_.near, told_.far);
+    TierConfig policy;
+    policy.cpu_share = settings_.cpu_share;
+    policy.busy_cpu_share = std::max(policy.busy_cpu_share, policy.cpu_share);
+    policy.seed = settings_.seed ? settings_.seed : std::random_device{}();
+    mover_ = std::make_unique<KernelMover>(*kernel_);
+    policy_ = make_tier_policy(policy);
+    engine_ =
+        std::make_unique<Engine>(*choice_.sampler, *policy_, *mover_, *kernel_, clock_, config_);
+    About about{.target = 0,
+                .tenant = settings_.tenant,
+                .refused = choice_.refused,
+                .near_nodes = config_.near_nodes,
+                .far_nodes = config_.far_nodes,
+                .cpu_share = policy.cpu_share,
+                .delta = policy.delta};
+    control_ = std::make_unique<EngineControl>(*engine_, *kernel_, clock_, std::move(about),
+                                               settings_.near_limit_bytes);
+    return {};
+}
+
+void Tiering::run() {
+    engine_->run();
+    for (const AddressRun& range : book_.ranges()) (void)engine_->remove(range.start);
+    choice_.sampler.reset();  // puts back what it has changed in the system
+    ended_ = true;
+}
+
+void Tiering::follow_if_due(double now_s) {
+    if (now_s < next_follow_s_) return;
+    next_follow_s_ = now_s + follow_s;
+    follow();
+    look_at_nodes(now_s);
+}
+
+// A grant may have arrived or be released, and near memory may be no faster under load.
+void Tiering::look_at_nodes(double now_s) {
+    std::string in_kernel = read_word("/sys/devices/system/node/has_memory");
+    if (in_kernel != nodes_in_kernel_) {
+        auto present = read_nodes("");
+        if (!present) return;  // in the middle of a change: again in a second
+        nodes_in_kernel_ = in_kernel;
+        nodes_->see(*present);
+        if (nodes_->now() != told_) {
+            told_ = nodes_->now();
+            engine_->set_nodes(told_.near, told_.far);
+            probe_->set_nodes(told_.near, told_.far);
+        }
+    }
+    if (!probe_->step(now_s)) return;
+    ProbeReading reading = probe_->reading();
+    if (reading.known) engine_->set_loss_ns(reading.loss_ns());
+}
+
+void Tiering::follow() {
+    auto mappings = read_mappings(0);
+    std::lock_guard guard(lock_);
+    trouble_ = mappings ? "" : mappings.error().sentence;
+    if (!mappings) return;
+    std::vector<AddressRun> own = heap::ranges();
+    Selection selection = select(*mappings, own, settings_.min_range_bytes);
+    left_out_ = selection.describe();
+    RangeBook::Change change = book_.update(selection.mappings);
+    for (const AddressRun& range : change.removed) (void)engine_->remove(range.start);
+    for (const AddressRun& range : change.added) {
+        auto added = engine_->add(range);
+        if (added) continue;
+        // Gone already, or somebody else's: it is tried again in the next second.
+        book_.drop(range.start);
+        trouble_ = added.error().sentence;
+    }
+}
+
+Snapshot Tiering::status() {
+    Snapshot snapshot = control_->status();
+    if (ended_) snapshot.state = TieringState::untiered;
+    std::lock_guard guard(lock_);
+    for (const std::string& what : {ended_ ? std::string("there was no memory to go on") : "",
+                                    trouble_, forks_.describe(), left_out_}) {
+        if (!what.empty()) snapshot.sentence += (snapshot.sentence.empty() ? "" : "; ") + what;
+    }
+    return snapshot;
+}
+
+Result<PageAnswer> Tiering::explain(uint64_t address) { return control_->explain(address); }
+Result<void> Tiering::set(const Limits& limits) { return control_->set(limits); }
+Result<PageSlice> Tiering::pages(uint64_t first, uint64_t pages, Detail detail) {
+    return control_->pages(first, pages, detail);
+}
+Result<std::vector<BenefitStep>> Tiering::benefit() { return control_->benefit(); }
+double Tiering::settle() { return control_->settle(); }
+
+}  // namespace libpool::run
