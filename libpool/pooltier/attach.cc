@@ -52,7 +52,8 @@ Result<Wish> wish_of(const Args& args) {
                                        {"--near-nodes", "near_nodes"},
                                        {"--far-nodes", "far_nodes"},
                                        {"--min-range", "min_range"},
-                                       {"--seed", "seed"}}) {
+                                       {"--seed", "seed"},
+                                       {"--loss-ns", "loss_ns"}}) {
         auto word = args.value(option);
         if (!word) continue;
         if (auto taken = apply_setting(wish.settings, name, *word); !taken) {
@@ -155,8 +156,12 @@ class Attached {
         config.far_nodes = wish_.nodes.far;
         config.near_limit_bytes = wish_.settings.near_limit_bytes;
         config.move_limit_bytes_per_s = wish_.settings.move_limit_bytes_per_s;
-        config.loss_ns = libpool::measure_gain_ns(wish_.nodes.near.front(), wish_.nodes.far.front())
-                             .value_or(typical_loss_ns);
+        config.loss_ns = wish_.settings.loss_ns;
+        if (config.loss_ns == 0) {
+            config.loss_ns =
+                libpool::measure_gain_ns(wish_.nodes.near.front(), wish_.nodes.far.front())
+                    .value_or(typical_loss_ns);
+        }
         engine_ = std::make_unique<Engine>(*sampler_, *policy_, *mover_, *kernel_, clock_, config);
     }
 

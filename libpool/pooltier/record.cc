@@ -44,8 +44,6 @@ Result<PageSlice> ask_all_pages(pid_t pid, Detail detail) {
     return all;
 }
 
-// The file is the user's choice and made anew; it is not followed through a link in a folder of
-// everybody's because that is what the kernel sees to (fs.protected_symlinks).
 Result<void> write_to(std::FILE* file, const std::string& words, const std::string& path) {
     if (std::fwrite(words.data(), 1, words.size(), file) == words.size() &&
         std::fflush(file) == 0) {
@@ -55,15 +53,12 @@ Result<void> write_to(std::FILE* file, const std::string& words, const std::stri
                 libpool::errno_text(errno).c_str());
 }
 
-Result<void> record_epochs(pid_t pid, std::FILE* file, const std::string& path, uint64_t epochs,
-                           uint64_t epoch_ms) {
-    auto first = ask_all_pages(pid, Detail::rates_and_places);
-    if (!first) return std::unexpected(first.error());
-    if (first->rates.empty()) return fail(ENODATA, "process %d has no tracked pages yet", pid);
+Result<void> record_epochs(pid_t pid, const PageSlice& first, std::FILE* file,
+                           const std::string& path, uint64_t epochs, uint64_t epoch_ms) {
     auto facts = process_facts(pid);
-    TraceWriter writer(first->rates.size(), double(epoch_ms) * 1e-3);
+    TraceWriter writer(first.rates.size(), double(epoch_ms) * 1e-3);
     auto done = write_to(
-        file, writer.head(first->places, text("%d %s", pid, printable(facts.program, 40).c_str())),
+        file, writer.head(first.places, text("%d %s", pid, printable(facts.program, 40).c_str())),
         path);
     double start_s = wall_s();
     for (uint64_t epoch = 0; done && epoch < epochs; ++epoch) {
@@ -75,6 +70,15 @@ Result<void> record_epochs(pid_t pid, std::FILE* file, const std::string& path, 
     return done;
 }
 
+// The first look: before the file is made, so that a wrong pid costs no old recording.
+Result<PageSlice> first_look(pid_t pid) {
+    auto first = ask_all_pages(pid, Detail::rates_and_places);
+    if (first && first->rates.empty()) {
+        return fail(ENODATA, "process %d has no tracked pages yet", pid);
+    }
+    return first;
+}
+
 }  // namespace
 
 int record(const Args& args) {
@@ -84,9 +88,13 @@ int record(const Args& args) {
     for (const auto* word : {&pid, &seconds, &epoch_ms}) {
         if (!*word) return say_usage(word->error());
     }
-    // Before the file is made: a wrong pid must not cost an old recording.
-    auto heard = ask_status(static_cast<pid_t>(*pid));
-    if (!heard) return say(exit_of(heard.error()), printable(heard.error().sentence, 500));
+    auto told = [](const Error& error) {
+        return say(exit_of(error), printable(error.sentence, 500));
+    };
+    auto speaker = speaker_of(static_cast<pid_t>(*pid));
+    if (!speaker) return told(speaker.error());
+    auto first = first_look(*speaker);
+    if (!first) return told(first.error());
     const std::string& path = args.arguments[1];
     std::FILE* file = std::fopen(path.c_str(), "we");
     if (!file) {
@@ -94,11 +102,11 @@ int record(const Args& args) {
                                       libpool::errno_text(errno).c_str()));
     }
     uint64_t epochs = std::max<uint64_t>(1, *seconds * 1000 / *epoch_ms);
-    auto done = record_epochs(static_cast<pid_t>(*pid), file, path, epochs, *epoch_ms);
+    auto done = record_epochs(*speaker, *first, file, path, epochs, *epoch_ms);
     if (std::fclose(file) != 0 && done) {
         return say(exit_answer, printable(path) + " cannot be written");
     }
-    if (!done) return say(exit_of(done.error()), printable(done.error().sentence, 500));
+    if (!done) return told(done.error());
     return exit_done;
 }
 

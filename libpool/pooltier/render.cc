@@ -216,10 +216,10 @@ std::string status_block(const Snapshot& s) {
     return out + policy_line(s);
 }
 
-std::string explain_block(const PageAnswer& a, int pid) {
+std::string explain_block(const PageAnswer& a) {
     const Explanation& e = a.explanation;
-    std::string out = text("0x%llx of %d is %s", static_cast<unsigned long long>(a.address), pid,
-                           place_text(e.place));
+    std::string out = text("0x%llx of %d is %s", static_cast<unsigned long long>(a.address),
+                           a.target, place_text(e.place));
     if (a.node >= 0) out += text(" (node %d)", a.node);
     if (!a.range.empty()) out += ", in " + printable(a.range);
     out += ": " + printable(e.verdict, 400) + "\n";

@@ -21,7 +21,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows);
 
 std::string status_table(const std::vector<Heard>& heard);
 std::string status_block(const libpool::tier::Snapshot& snapshot);
-std::string explain_block(const libpool::tier::PageAnswer& answer, int pid);
+std::string explain_block(const libpool::tier::PageAnswer& answer);
 // The head of `top`: sums over all.
 std::string top_head(const std::vector<Heard>& heard);
 

@@ -26,6 +26,7 @@ constexpr std::pair<const char*, const char*> option_names[] = {
     {"--min-range", "min_range"},
     {"--seed", "seed"},
     {"--say", "say"},
+    {"--loss-ns", "loss_ns"},
 };
 
 // The environment, then --config, then options.

@@ -80,7 +80,9 @@ int status(const Args& args) {
     if (args.arguments.empty()) return status_of_all(args.has("--json"));
     auto pid = pid_of(args.arguments.front());
     if (!pid) return say_usage(pid.error());
-    auto said = ask_status(*pid);
+    auto speaker = speaker_of(*pid);
+    if (!speaker) return say(made_printable(speaker.error()));
+    auto said = ask_status(*speaker);
     if (!said) return say(made_printable(said.error()));
     print(args.has("--json") ? json_of(*said) + "\n" : status_block(*said));
     return exit_done;
@@ -117,9 +119,11 @@ int explain(const Args& args) {
     if (!pid) return say_usage(pid.error());
     auto at = address(args.arguments[1]);
     if (!at) return say_usage(at.error());
-    auto answer = ask_explain(*pid, *at);
+    auto speaker = speaker_of(*pid);
+    if (!speaker) return say(made_printable(speaker.error()));
+    auto answer = ask_explain(*speaker, *at);
     if (!answer) return say(made_printable(answer.error()));
-    print(args.has("--json") ? json_of(*answer) + "\n" : explain_block(*answer, *pid));
+    print(args.has("--json") ? json_of(*answer) + "\n" : explain_block(*answer));
     return exit_done;
 }
 
@@ -143,7 +147,9 @@ int set(const Args& args) {
     if (args.options.empty()) {
         return say(exit_usage, "set needs one of --near-limit, --cpu, --mbps");
     }
-    auto done = ask_set(*pid, limits);
+    auto speaker = speaker_of(*pid);
+    if (!speaker) return say(made_printable(speaker.error()));
+    auto done = ask_set(*speaker, limits);
     if (!done) return say(made_printable(done.error()));
     return exit_done;
 }

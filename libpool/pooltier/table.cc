@@ -15,6 +15,8 @@ const std::vector<Verb>& all_verbs() {
     static const Option far_nodes{"--far-nodes", "LIST", "nodes that are far"};
     static const Option min_range{"--min-range", "SIZE", "smaller mappings are left alone (2M)"};
     static const Option seed0{"--seed", "N", "of the random choices; 0: draw one (0)"};
+    static const Option measured{"--loss-ns", "N",
+                                 "what a far access costs more; 0: measure it (0)"};
     static const Option near{"--near", "SIZE", "near memory: 64M, or a part of all pages: 1/8"};
     static const Option loss{"--loss-ns", "N", "what a far access costs more (150)"};
     static const Option move{"--move-ns", "N", "what moving a page costs (2000)"};
@@ -39,6 +41,7 @@ const std::vector<Verb>& all_verbs() {
           {"--tenant", "NAME", "whom poold books its near memory on"},
           min_range,
           seed0,
+          measured,
           {"--say", "WHAT", "none, trouble or all: what the library tells on standard error"},
           {"--config", "FILE", "lines of name = value; options win"},
           {"--require", "", "do not run it untiered"}},
@@ -47,7 +50,7 @@ const std::vector<Verb>& all_verbs() {
         {"attach",
          {"PID"},
          "tier a process from outside, as root, until either ends",
-         {near_limit, cpu, mbps, near_nodes, far_nodes, min_range, seed0},
+         {near_limit, cpu, mbps, near_nodes, far_nodes, min_range, seed0, measured},
          attach},
         {"explain", {"PID", "ADDR"}, "why is this page near, or far?", {json}, explain},
         {"set", {"PID"}, "change the limits of a running one", {near_limit, cpu, mbps}, set},

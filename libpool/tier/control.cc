@@ -73,7 +73,11 @@ struct CarryOut {
         return encode_answer(snapshot);
     }
     std::string operator()(const AskBenefit&) { return said(controlled.benefit()); }
-    std::string operator()(const AskExplain& ask) { return said(controlled.explain(ask.address)); }
+    std::string operator()(const AskExplain& ask) {
+        auto answer = controlled.explain(ask.address);
+        if (answer && answer->target == 0) answer->target = getpid();
+        return said(answer);
+    }
     std::string operator()(const AskPages& ask) {
         return said(controlled.pages(ask.first, ask.pages, ask.detail));
     }

@@ -180,12 +180,32 @@ ProcessFacts process_facts(pid_t pid) {
     std::string folder = text("/proc/%d", pid);
     struct stat status {};
     if (pid <= 0 || stat(folder.c_str(), &status) != 0) return facts;
-    facts.exists = true;
+    // One that has ended and was not waited for yet is no process to anybody who asks.
+    std::ifstream stat_file(folder + "/stat");
+    std::string line;
+    std::getline(stat_file, line, '\0');
+    size_t name_end = line.rfind(')');
+    facts.exists = name_end != line.npos && line.find_first_of("ZX", name_end) != name_end + 2;
+    if (!facts.exists) return facts;
     facts.uid = status.st_uid;
     std::ifstream comm(folder + "/comm");
     std::getline(comm, facts.program, '\0');
     if (facts.program.ends_with('\n')) facts.program.pop_back();
     return facts;
+}
+
+Result<pid_t> speaker_of(pid_t pid) {
+    Connection connection(pid, default_deadline_s);
+    auto opened = connection.open();
+    if (opened) return pid;
+    if (opened.error().code != ENOENT) return std::unexpected(opened.error());
+    for (pid_t other : tiered_processes().value_or(std::vector<pid_t>{})) {
+        ProcessFacts facts = process_facts(other);
+        if (!facts.exists || facts.uid != 0) continue;  // others cannot attach
+        auto said = ask_status(other, 1);
+        if (said && said->target == pid) return other;
+    }
+    return std::unexpected(opened.error());
 }
 
 Result<std::string> ask(pid_t pid, const Request& request, double deadline_s) {

@@ -14,6 +14,7 @@
 namespace libpool::tier {
 
 inline constexpr double default_deadline_s = 3;
+inline constexpr double pages_deadline_s = 20;  // the kernel is asked of every page
 inline constexpr size_t process_limit = 4096;
 
 // The pids in names of sockets @pooltier/<pid> that are listened on, rising, of the content of
@@ -29,14 +30,16 @@ struct ProcessFacts {
 };
 ProcessFacts process_facts(pid_t pid);
 
+// Who answers for a process: itself, or who has attached to it. Errors as ask().
+Result<pid_t> speaker_of(pid_t pid);
+
 // One request, one line. Errors: ESRCH no such process; ENOENT it is not tiered; EACCES; EPERM the
 // name is another's; ETIMEDOUT; EPROTO; each a sentence that names the pid.
 Result<std::string> ask(pid_t pid, const Request& request, double deadline_s = default_deadline_s);
 
 Result<Snapshot> ask_status(pid_t pid, double deadline_s = default_deadline_s);
 Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s = default_deadline_s);
-Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish,
-                            double deadline_s = default_deadline_s);
+Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s = pages_deadline_s);
 Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s = default_deadline_s);
 Result<void> ask_set(pid_t pid, const Limits& limits, double deadline_s = default_deadline_s);
 

@@ -49,6 +49,7 @@ void members(V& v, BankStatus& x) {
     v("margin_s", x.margin_s);
     v("reserve_s", x.reserve_s);
     v("balance_s", x.balance_s);
+    v("resolved_rate", x.resolved_rate);
     v("guests", x.guests);
     v("exiles", x.exiles);
     v("returned_pages", x.returned_pages);
@@ -129,6 +130,7 @@ void members(V& v, Explanation& x) {
 
 template <typename V>
 void members(V& v, PageAnswer& x) {
+    v("target", x.target);
     v("address", x.address);
     v("range", x.range);
     v("node", x.node);

@@ -88,6 +88,7 @@ Result<PageAnswer> EngineControl::explain(uint64_t address) {
     auto explanation = engine_.explain(address);
     if (!explanation) return std::unexpected(std::move(explanation.error()));
     PageAnswer answer;
+    answer.target = about_.target;
     answer.address = address / page_bytes * page_bytes;
     answer.range = range_name(about_.target, address);
     answer.node = where(kernel_, about_.target, {&answer.address, 1}).front();

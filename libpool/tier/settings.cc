@@ -112,7 +112,7 @@ Result<Say> parse_say(std::string_view word) {
 template <typename T, typename U>
 Result<void> put(T& into, Result<U> value) {
     if (!value) return std::unexpected(std::move(value.error()));
-    into = std::move(*value);
+    into = static_cast<T>(std::move(*value));
     return {};
 }
 
@@ -159,6 +159,8 @@ constexpr Setting all_settings[] = {
     {"tenant", [](Settings& s, std::string_view v) { return put(s.tenant, parse_name(v)); }},
     {"min_range",
      [](Settings& s, std::string_view v) { return put(s.min_range_bytes, parse_min_range(v)); }},
+    {"loss_ns",
+     [](Settings& s, std::string_view v) { return put(s.loss_ns, parse_number(v, 0, 1000000)); }},
     {"say", [](Settings& s, std::string_view v) { return put(s.say, parse_say(v)); }},
 };
 
@@ -403,6 +405,7 @@ std::vector<std::string> environment_of(const Settings& settings) {
     if (settings.min_range_bytes != plain.min_range_bytes) {
         say("MIN_RANGE", std::to_string(settings.min_range_bytes));
     }
+    if (settings.loss_ns != plain.loss_ns) say("LOSS_NS", text("%.0f", settings.loss_ns));
     constexpr const char* says[] = {"none", "trouble", "all"};
     if (settings.say != plain.say) say("SAY", says[static_cast<size_t>(settings.say)]);
     return out;

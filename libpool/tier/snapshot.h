@@ -78,6 +78,7 @@ struct Snapshot {
 };
 
 struct PageAnswer {
+    int target = 0;        // as in Snapshot
     uint64_t address = 0;  // of the page
     std::string range;
     int node = -1;  // as the kernel says now; negative errno: nowhere

@@ -134,7 +134,18 @@ Snapshot made_up() {
     s.loss_ns = 150;
     s.move_ns = 2000;
     s.delta = 1e-3;
-    s.policy.bank = {1, 1 << 29, 3, 0.2, 0.3, 0.25, 0.125, 3.125, 120, 20, 7};
+    s.policy.bank = {.allowance_s = 1,
+                     .allowance_bytes = 1 << 29,
+                     .earned_s = 3,
+                     .lost_s = 0.2,
+                     .spent_s = 0.3,
+                     .margin_s = 0.25,
+                     .reserve_s = 0.125,
+                     .balance_s = 3.125,
+                     .resolved_rate = 5000,
+                     .guests = 120,
+                     .exiles = 20,
+                     .returned_pages = 7};
     s.policy.near_pages = near_pages;
     s.policy.far_pages = pages_in_all - near_pages;
     s.policy.near_share = 0.912;

@@ -62,7 +62,7 @@ TEST(Settings, WhatIsWrittenIsReadAgain) {
     auto s = from({"POOLTIER=1", "POOLTIER_NEAR_LIMIT=5000", "POOLTIER_CPU=2", "POOLTIER_MBPS=7",
                    "POOLTIER_NEAR_NODES=0", "POOLTIER_FAR_NODES=1,9", "POOLTIER_REQUIRE=1",
                    "POOLTIER_SEED=5", "POOLTIER_SAMPLER=damon", "POOLTIER_TENANT=a",
-                   "POOLTIER_MIN_RANGE=1G", "POOLTIER_SAY=none"});
+                   "POOLTIER_MIN_RANGE=1G", "POOLTIER_LOSS_NS=150", "POOLTIER_SAY=none"});
     ASSERT_TRUE(s);
     auto again = from(environment_of(*s));
     ASSERT_TRUE(again) << again.error().sentence;
