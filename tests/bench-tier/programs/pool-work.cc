@@ -302,7 +302,12 @@ class Tiering {
                       stat(POOL_STAT_NO_ROOM_PAGES), stat(POOL_STAT_ARMED_PAGES),
                       stat(POOL_STAT_TOUCHED_PAGES), stat(POOL_STAT_GAIN_NS),
                       stat(POOL_STAT_MOVE_COST_NS));
-        return text + quoted(tiering_->status()) + "}";
+        std::string failures;
+        for (const pool::Failure& failure : tiering_->failures()) {
+            failures += (failures.empty() ? "" : ",") + std::string("[") +
+                        std::to_string(failure.reason) + "," + std::to_string(failure.pages) + "]";
+        }
+        return text + quoted(tiering_->status()) + ",\"failures\":[" + failures + "]}";
     }
 
   private:
