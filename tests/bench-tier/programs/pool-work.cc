@@ -63,7 +63,7 @@ struct Settings {
     unsigned near_weight = 0, far_weight = 0;
     int near_node = 0, far_node = 1;
     bool trace = false, far = false, own_view = false, heartbeat = false, tiering = false,
-         say = false;
+         say = false, exact = false;
 };
 
 [[noreturn]] void stop(int code, const std::string& sentence) {
