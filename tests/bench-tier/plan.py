@@ -115,7 +115,7 @@ def full(available) -> list[Cell]:
                                      "libpool-damon"), three),
         *cells("headline", ("uniform", "scan"), of("first-touch", "libpool"), three),
         *cells("near-half", SHORT, of(*QUICK_CONTENDERS), three),
-        *cells("heartbeat", SHORT, of("kernel", "damon", "libpool"), three),
+        *cells("heartbeat", SHORT, of("kernel", "libpool"), three),
         *cells("thp", SHORT, of(*QUICK_CONTENDERS), three),
     ]
 

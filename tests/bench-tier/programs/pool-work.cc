@@ -23,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "exact_tiering.h"
 #include "truth_client.h"
 #include "workload.h"
 
@@ -47,6 +48,7 @@ const char usage[] =
     "  --own-view        ask the kernel each second where a sample of the accesses went\n"
     "  --heartbeat       flush the TLB every 5 ms by mprotect() of 64 other pages\n"
     "  --tiering         libpool's, linked in\n"
+    "  --exact           the same, fed by the plugin's counts (needs --truth)\n"
     "  --near-limit SIZE of what it takes near (none)\n"
     "  --gain NS         what it shall take a near access to save (0: measured)\n"
     "  --cpu PPM         its budget for sampling (10000)\n"
@@ -61,7 +63,7 @@ struct Settings {
     unsigned near_weight = 0, far_weight = 0;
     int near_node = 0, far_node = 1;
     bool trace = false, far = false, own_view = false, heartbeat = false, tiering = false,
-         say = false;
+         say = false, exact = false;
 };
 
 [[noreturn]] void stop(int code, const std::string& sentence) {
@@ -106,7 +108,7 @@ Settings parse(int argc, char** argv) {
         {"heartbeat", 0, nullptr, 'H'},  {"tiering", 0, nullptr, 'p'},
         {"near-limit", 1, nullptr, 'l'}, {"gain", 1, nullptr, 'g'},
         {"cpu", 1, nullptr, 'c'},        {"say", 0, nullptr, 'y'},
-        {nullptr, 0, nullptr, 0},
+        {"exact", 0, nullptr, 'x'},      {nullptr, 0, nullptr, 0},
     };
     Settings s;
     unsigned near = 0, far = 1;
@@ -160,6 +162,9 @@ Settings parse(int argc, char** argv) {
             case 'y':
                 s.say = true;
                 break;
+            case 'x':
+                s.exact = true;
+                break;
             case 'l':
                 s.near_limit = parse_size(optarg);
                 break;
@@ -177,6 +182,7 @@ Settings parse(int argc, char** argv) {
     s.near_node = int(near), s.far_node = int(far);
     if (s.bytes < 1 << 20 || s.bytes % page_bytes)
         stop(2, "--bytes must be 1M or more, in whole pages");
+    if (s.exact && s.truth.empty()) stop(2, "--exact needs --truth");
     if (s.near_node > 63 || s.far_node > 63) stop(2, "--nodes takes nodes up to 63");
     return s;
 }
@@ -302,7 +308,12 @@ class Tiering {
                       stat(POOL_STAT_NO_ROOM_PAGES), stat(POOL_STAT_ARMED_PAGES),
                       stat(POOL_STAT_TOUCHED_PAGES), stat(POOL_STAT_GAIN_NS),
                       stat(POOL_STAT_MOVE_COST_NS));
-        return text + quoted(tiering_->status()) + "}";
+        std::string failures;
+        for (const pool::Failure& failure : tiering_->failures()) {
+            failures += (failures.empty() ? "" : ",") + std::string("[") +
+                        std::to_string(failure.reason) + "," + std::to_string(failure.pages) + "]";
+        }
+        return text + quoted(tiering_->status()) + ",\"failures\":[" + failures + "]}";
     }
 
   private:
@@ -361,6 +372,18 @@ void print(const Settings& s, double loop_after_s, const std::vector<Second>& se
     std::puts("}");
 }
 
+std::unique_ptr<work::ExactTiering> start_exact(char* data, const Settings& s,
+                                                const std::string& counters) {
+    work::ExactWish wish{counters, reinterpret_cast<uint64_t>(data), s.bytes / page_bytes,
+                         s.near_node, s.far_node};
+    if (s.near_limit) wish.near_limit_bytes = s.near_limit;
+    if (s.gain_ns) wish.loss_ns = double(s.gain_ns);
+    wish.cpu_share = double(s.cpu_ppm) * 1e-6;
+    auto exact = work::ExactTiering::start(wish);
+    if (!exact) stop(1, exact.error());
+    return std::move(*exact);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -384,11 +407,13 @@ int main(int argc, char** argv) {
     workload->populate();
     std::optional<Tiering> tiering;
     if (s.tiering) tiering.emplace(data, s);
+    std::unique_ptr<work::ExactTiering> exact;
+    if (s.exact) exact = start_exact(data, s, truth.path());
     std::optional<Heartbeat> heartbeat;
     if (s.heartbeat) heartbeat.emplace();
     double loop_after_s = seconds_of(CLOCK_MONOTONIC) - start;
     auto seconds = run(*workload, s, tiering ? &*tiering : nullptr);
-    std::string tiering_json = tiering ? tiering->json() : "";
+    std::string tiering_json = tiering ? tiering->json() : exact ? exact->json() : "";
     if (!s.truth.empty()) {
         std::string failed = truth.stop();
         if (!failed.empty()) stop(1, failed);
