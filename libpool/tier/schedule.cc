@@ -19,6 +19,7 @@ constexpr int wide_turns = 8;    // every so many glances look over the whole la
 constexpr double pause_cut = 3;  // of the mean
 constexpr double shortest_pause_s = 0.02, longest_pause_s = 0.5;  // means
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
+constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
 constexpr double telling_touches =
     1.5;  // touches expected of a page at the boundary within the telling rung
 
@@ -113,8 +114,31 @@ void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::
     runs = std::move(all);
 }
 
+// Counting costs nothing: all pages, all the time.
+Aim Schedule::count_all(const Pages& pages) {
+    Aim aim;
+    for (size_t i = 0; i < pages.blocks.size(); ++i) {
+        const Run run{PageId(i * block_pages), pages.blocks[i].pages};
+        if (run.pages == 0) continue;
+        if (!aim.runs.empty() && aim.runs.back().end() == run.first) {
+            aim.runs.back().pages += run.pages;
+        } else {
+            aim.runs.push_back(run);
+        }
+    }
+    aim.rungs_s = {counting_s};
+    added_.clear();
+    full_ = true;
+    blocks_share_ = 1;
+    telling_rung_ = 0;
+    weight_s_ = mean_pause_s_ = 0;
+    introduced_ = introduction + 1;
+    return aim;
+}
+
 Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
                    double boundary_rate, Mood mood) {
+    if (situation.costs.free()) return count_all(pages);
     const double share = share_of(mood);
     charge(situation, share);
 

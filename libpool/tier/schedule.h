@@ -56,6 +56,7 @@ class Schedule {
     double share_of(Mood mood) const;
     void charge(const Situation& situation, double share);
     void add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs);
+    Aim count_all(const Pages& pages);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
     double uniform() { return double(roll(dice_) >> 11) * 0x1p-53; }
 
