@@ -18,7 +18,8 @@ constexpr std::array<double, spread_count> spreads = {0.12, 0.3, 0.7, 1.5, 3};
 constexpr std::array<int, spread_count> mean_counts = {500, 250, 100, 50, 36};
 constexpr std::array<int, spread_count> first_of = {0, 500, 750, 850, 900};
 static_assert(first_of.back() + mean_counts.back() == belief_count);
-constexpr double counted_drift = 0.1;
+constexpr double memory_s = 4;           // of exact counts
+constexpr double octaves_of_one = 1.44;  // deviation of log2 of a count, times its root
 constexpr double choose_tail = 0.7;
 constexpr double promise_tail = 1.645;
 
@@ -174,19 +175,23 @@ BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const 
     return next;
 }
 
-// Poisson counts are normal enough in octaves: log2 of the count, give or take 1.44/sqrt(count).
-Belief belief_counted(Belief belief, uint32_t count, double seconds) {
-    const double seen = double(count) + 0.5;
-    const double octave = std::log2(seen / seconds), width = 1.44 / std::sqrt(seen);
-    // Pages change their mind: what was believed is a little less sure each time.
-    const double before = std::hypot(width_of(belief), counted_drift);
-    const double weight = 1 / (width * width), weight_before = 1 / (before * before);
-    const double mean =
-        (octave * weight + mean_of(belief) * weight_before) / (weight + weight_before);
-    const double after = std::sqrt(1 / (weight + weight_before));
+// A gamma belief: as if `shape` touches had been counted in shape/rate seconds before. It remembers
+// at least memory_s of them, since the average is what counts of a page that is hot in bursts.
+// Rejected: counts as normal in octaves, where one burst outweighs all the silence after it.
+Belief belief_counted(Belief belief, uint32_t count, double seconds, double forget,
+                      uint64_t& dice) {
+    const double rate = rates_of(belief).mean, width = width_of(belief);
+    const double shape = octaves_of_one * octaves_of_one / (width * width);
+    double before_s = std::min(shape / rate, memory_s);
+    if (spread_of(belief) == 0) before_s = memory_s;
+    before_s *= 1 - forget;
+    const double touches = rate * before_s + count;
+    const double octave = std::log2(std::max(touches, 0.1) / (before_s + seconds));
+    const double after = octaves_of_one / std::sqrt(touches + 0.5);
     size_t kind = 0;
     while (kind + 1 < spread_count && after > spreads[kind] * 1.4) ++kind;
-    return belief_about(std::exp2(mean), int(kind));
+    const double rounding = double(roll(dice) >> 11) * 0x1p-53 - 0.5;
+    return belief_about(std::exp2(octave + rounding * step_of(int(kind))), int(kind));
 }
 
 }  // namespace libpool::tier

@@ -94,6 +94,6 @@ class BeliefUpdate {
 };
 
 // Of exact counts: the next belief after `count` touches in `seconds`.
-Belief belief_counted(Belief belief, uint32_t count, double seconds);
+Belief belief_counted(Belief belief, uint32_t count, double seconds, double forget, uint64_t& dice);
 
 }  // namespace libpool::tier

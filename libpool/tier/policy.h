@@ -68,6 +68,9 @@ struct SampleCosts {
     double arm_run_ns = 0;    // per run: one system call
     double fault_ns = 0;      // of a touched page: the program pays it
     double look_page_ns = 0;  // per page and look
+    bool free() const {       // exact counts from outside
+        return arm_page_ns + arm_run_ns + fault_ns + look_page_ns <= 0;
+    }
 };
 
 // The world at the time of a call.

@@ -25,6 +25,7 @@ constexpr size_t dear_stretches = 8;
 constexpr double dear_worth = 2;   // a stretch's pages cost this many times its run
 constexpr double cost_step = 0.3;  // weight of the newest cycle in the cost of one
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
+constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
 constexpr double telling_touches =
     1.5;  // touches expected of a page at the boundary within the telling rung
 
@@ -160,8 +161,31 @@ void Schedule::add_stretches(const Pages& pages, const SampleCosts& costs, std::
     }
 }
 
+// Counting costs nothing: all pages, all the time.
+Aim Schedule::count_all(const Pages& pages) {
+    Aim aim;
+    for (size_t i = 0; i < pages.blocks.size(); ++i) {
+        const Run run{PageId(i * block_pages), pages.blocks[i].pages};
+        if (run.pages == 0) continue;
+        if (!aim.runs.empty() && aim.runs.back().end() == run.first) {
+            aim.runs.back().pages += run.pages;
+        } else {
+            aim.runs.push_back(run);
+        }
+    }
+    aim.rungs_s = {counting_s};
+    added_.clear();
+    full_ = true;
+    blocks_share_ = 1;
+    telling_rung_ = 0;
+    weight_s_ = mean_pause_s_ = 0;
+    introduced_ = introduction + 1;
+    return aim;
+}
+
 Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
                    double boundary_rate, Mood mood) {
+    if (situation.costs.free()) return count_all(pages);
     const double share = share_of(mood);
     charge(situation, share);
 

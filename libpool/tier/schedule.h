@@ -62,6 +62,7 @@ class Schedule {
     void charge(const Situation& situation, double share);
     void add_stretches(const Pages& pages, const SampleCosts& costs, std::vector<Run>& runs);
     void add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs);
+    Aim count_all(const Pages& pages);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
     double uniform() { return double(roll(dice_) >> 11) * 0x1p-53; }
 

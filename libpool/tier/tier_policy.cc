@@ -19,7 +19,7 @@ namespace {
 
 // Share of a belief that returns to the prior per reading; and for the first ones after a change.
 constexpr double forgetting_usual = 0.001;
-constexpr double forgetting_changed = 0.3;
+constexpr double forgetting_changed = 0.85, forgetting_after = 0.5;
 constexpr double changed_readings = 2;
 constexpr double stay_min_s = 5, stay_max_s = 300;
 // Of a block: as many pages on the wrong side make it contested.
@@ -103,6 +103,7 @@ class LadderPolicy final : public TierPolicy {
         BeliefUpdate small, huge;     // of pages, of huge pages
         size_t telling, booking;      // rungs
         double telling_s, booking_s;  // their times
+        double forgetting;
         Sums sums;
     };
     void observe_segment(Context& context, Run segment, const Sight* sights,
@@ -270,6 +271,7 @@ void LadderPolicy::count_touch(Context& context, PageId page, Sight sight, doubl
 // are looked at anyway; of few deviations hardly any was seen, and the margin took what was earned.
 void LadderPolicy::draw_watched() {
     watched_.clear();
+    if (last_.costs.free()) return;  // counts of all pages come in
     const std::array<uint64_t, 2> counts = {guests_, exiles_};
     for (size_t exiles : {0, 1}) {
         if (counts[exiles] == 0) continue;
@@ -378,8 +380,8 @@ void LadderPolicy::observe_segment(Context& context, Run segment, const Sight* s
             PageId page = segment.first + i;
             const PageState state = pages_.states[page];
             if (state.place() == Place::nowhere) continue;
-            pages_.states[page].set_belief(
-                belief_counted(state.belief(), counts[i], context.booking_s));
+            pages_.states[page].set_belief(belief_counted(
+                state.belief(), counts[i], context.booking_s, context.forgetting, dice_));
             (state.place() == Place::near ? context.sums.near : context.sums.far) += counts[i];
             if (state.guest()) context.sums.guests += counts[i];
             if (state.exile()) context.sums.exiles += counts[i];
@@ -452,7 +454,9 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
         for (Block& block : pages_.blocks) block.turns -= block.turns > 0;
     }
     faded_s_ = situation.now_s;
-    double forgetting = forget_more_ > 0 ? forgetting_changed : forgetting_usual;
+    double forgetting = forget_more_ > changed_readings - 1 ? forgetting_changed
+                        : forget_more_ > 0                  ? forgetting_after
+                                                            : forgetting_usual;
     if (schedule_.full()) forget_more_ = std::max(0.0, forget_more_ - schedule_.blocks_share());
     const size_t last = reading.rungs_s.size() - 1;
     const size_t telling = std::min(schedule_.telling_rung(), last);
@@ -466,6 +470,7 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
                     booking,
                     reading.rungs_s[telling],
                     reading.rungs_s[booking],
+                    forgetting,
                     {}};
     if (!reading.counts.empty()) context.booking_s = reading.rungs_s.back();
 
