@@ -28,6 +28,10 @@
 #include "checks.h"
 #include "fire.h"
 
+#ifndef MADV_COLLAPSE  // Linux 6.1
+#define MADV_COLLAPSE 25
+#endif
+
 namespace {
 
 constexpr size_t page = 4096;
