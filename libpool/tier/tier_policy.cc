@@ -21,6 +21,8 @@ namespace {
 constexpr double forgetting_usual = 0.001;
 constexpr double forgetting_changed = 0.85, forgetting_after = 0.5;
 constexpr double changed_readings = 2;
+// What a look at all pages is worth to the change detector, in glances.
+constexpr double whole_weight = 4;
 constexpr double stay_min_s = 5, stay_max_s = 300;
 // Of a block: as many pages on the wrong side make it contested.
 constexpr uint32_t odd_pages = 4;
@@ -510,7 +512,7 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     total_rate_ = std::max(0.97 * total_rate_, all * per_s);
     if (all <= 0) return;
     near_share_.add(sums.near / all);
-    if (change_.see(sums.far / all)) {
+    if (change_.see(sums.far / all, dear_ ? whole_weight * schedule_.blocks_share() : 1)) {
         ++changes_;
         lasted_s_ = situation.now_s - changed_s_;
         changed_s_ = situation.now_s;
