@@ -131,6 +131,7 @@ class Strangers(PooltierTest):
     def test_a_stopped_process_does_not_hide_the_others(self):
         stopped, other = self.fake(), self.fake()
         os.kill(stopped.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads
         self.addCleanup(os.kill, stopped.pid, signal.SIGCONT)
         out = pooltier("status").out
         self.assertRegex(out, rf"(?m)^{stopped.pid} +fake-tiered .*does not answer")
