@@ -131,6 +131,7 @@ class Strangers(PooltierTest):
     def test_a_stopped_process_does_not_hide_the_others(self):
         stopped, other = self.fake(), self.fake()
         os.kill(stopped.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads
         self.addCleanup(os.kill, stopped.pid, signal.SIGCONT)
         out = pooltier("status").out
         self.assertRegex(out, rf"(?m)^{stopped.pid} +fake-tiered .*does not answer")
@@ -251,8 +252,10 @@ class Others(PooltierTest):
         time.sleep(0.5)
         fake.stop()
         _, err = recorder.communicate(timeout=PATIENCE_S)
-        self.assertEqual(recorder.returncode, 1)
-        self.assertEqual(err, f"pooltier: there is no process {fake.pid}\n")
+        # Between two questions, or in the middle of an answer.
+        self.assertIn((recorder.returncode, err), [
+            (1, f"pooltier: there is no process {fake.pid}\n"),
+            (3, f"pooltier: process {fake.pid} ended the talk without an answer\n")])
         with open(path) as file:
             self.assertRegex(file.read(), r"\nepoch [0-9* ]+\n\Z")  # whole lines only
 
