@@ -31,8 +31,8 @@ class Workload:
 WORKLOADS = {w.name: w for w in (
     Workload("hot-contiguous", "hot-contiguous", 46, 14),
     Workload("hot-scattered", "hot-scattered", 46, 14),
-    Workload("zipf", "zipf", 30),
-    Workload("pagerank", "pagerank", 30),
+    Workload("zipf", "zipf", 28),
+    Workload("pagerank", "pagerank", 28),
     Workload("redis", "redis", 30),
     Workload("hot-short", "hot-scattered", 36, 12),
     Workload("zipf-short", "zipf", 22),
