@@ -154,6 +154,7 @@ def contenders(near_end: int, far_end: int, damon_setting: str = "recipe") -> di
         Contender("damon", f"DAMON ({damon_setting})", damon(chosen, near_end, far_end)),
         Contender("interleave", "weighted interleave 1:7", options=("--interleave", "1:7")),
         Contender("all-far", "all far", options=("--far",)),
+        Contender("libpool-run", "libpool, by pooltier run", wrap=("pooltier", "run", "--"), needs="pooltier"),
         Contender("libpool-truth", "libpool fed by the truth", options=("--exact", "--gain", str(GAIN_NS))),
         Contender("libpool", "libpool", options=("--tiering", "--gain", str(GAIN_NS))),
     ]

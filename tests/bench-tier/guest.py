@@ -171,6 +171,7 @@ class Guest:
     def _testbed(self, verb: str, *args: str, timeout: float) -> Result:
         argv = [sys.executable, str(TESTBED), verb, "--dir", str(self.folder), *args]
         shown = " ".join([verb, *args])
+        shown = shown if len(shown) < 120 else shown[:100].replace("\n", " ") + " …"
         began = time.monotonic()
         try:
             done = subprocess.run(argv, capture_output=True, timeout=timeout, cwd=CHECKOUT, check=False)

@@ -14,7 +14,7 @@ import measure
 import plan
 
 ORDER = ("first-touch", "all-far", "interleave", "kernel", "kernel-limited", "damon", "libpool", "libpool-damon",
-         "libpool-truth")
+         "libpool-run", "libpool-truth")
 MIB_PER_PAGE = 4096 / (1 << 20)
 
 
