@@ -7,17 +7,21 @@ namespace libpool::tier {
 
 namespace {
 
-constexpr uint32_t glance_pages = 8;    // of a block
-constexpr uint32_t uniform_pages = 16;  // of a uniform block in a full cycle
+constexpr uint32_t glance_pages = 8;    // of a block, at least
+constexpr uint32_t uniform_pages = 16;  // of a uniform block in a full cycle, at least
+constexpr double cost_step = 0.2;       // weight of the newest glance in what one costs
+constexpr double runs_part = 0.1;       // of what looking at all pages costs: for a glance's runs
+constexpr double runs_min = 4;
 constexpr double audit_share = 0.06;  // of the uniform blocks, looked at as a whole in a full cycle
 constexpr size_t glance_blocks = 64;
 constexpr double glance_share = 0.3;  // of the budget
 // Of the budget; the bank gets what is left.
 constexpr double usual_part = 0.8, poor_part = 0.3;
-constexpr int introduction = 3;  // glances before the first full cycle
-constexpr int wide_turns = 8;    // every so many glances look over the whole ladder
-constexpr double pause_cut = 3;  // of the mean
-constexpr double shortest_pause_s = 0.02, longest_pause_s = 0.5;  // means
+constexpr double account_most_s = 0.05;  // what may be saved up
+constexpr int introduction = 3;          // glances before the first full cycle
+constexpr int wide_turns = 8;            // every so many glances look over the whole ladder
+constexpr double pause_cut = 3;          // of the mean
+constexpr double shortest_pause_s = 0.02, longest_pause_s = 20;  // means
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
 constexpr double telling_touches =
@@ -46,8 +50,10 @@ void Schedule::charge(const Situation& situation, double share) {
         double fade = std::exp(-passed_s / 2);
         cpu_rate_ = std::max(0.05, cpu_rate_ * fade + used_s / passed_s * (1 - fade));
         account_s_ += used_s * share;
-        account_s_ -= situation.overhead_cpu_s - last_overhead_s_;
-        account_s_ = std::min(account_s_, 0.05);
+        const double took_s = situation.overhead_cpu_s - last_overhead_s_;
+        account_s_ -= took_s;
+        if (glanced_) glance_cost_s_ += (took_s - glance_cost_s_) * cost_step;
+        account_s_ = std::min(account_s_, account_most_s);
     }
     last_now_s_ = situation.now_s;
     last_cpu_s_ = situation.program_cpu_s;
@@ -56,8 +62,9 @@ void Schedule::charge(const Situation& situation, double share) {
 
 double Schedule::stands_for(uint32_t block, uint32_t armed) const {
     if (armed == block) return 1;
-    const uint32_t part = full_ ? uniform_pages : glance_pages;
-    return (block + part - 1) / part;
+    const uint32_t part = full_ ? std::max(uniform_pages, part_) : part_;
+    if (armed > part) return double(block) / armed;  // runs that became one
+    return double((block + part - 1) / part);
 }
 
 // The telling rung parts what is above the boundary from what is below. Shorter ones rank the hot;
@@ -89,6 +96,44 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
         add(telling_s * 4);
         add(telling_s * 16);
     }
+}
+
+// Runs are cheap natively and dear in a guest under emulation (a millisecond of interrupts), where
+// fewer and longer ones tell more.
+void Schedule::weigh(const SampleCosts& costs, uint64_t pages) {
+    page_ns_ = costs.arm_page_ns + 0.3 * costs.fault_ns + 3 * costs.look_page_ns;
+    part_ = glance_pages;
+    while (part_ < block_pages && part_ * page_ns_ < costs.arm_run_ns) part_ *= 2;
+    const double affordable =
+        runs_part * double(pages) * page_ns_ / std::max(costs.arm_run_ns, 1.0);
+    glance_runs_ = std::clamp(affordable, runs_min, double(glance_blocks));
+    if (glance_cost_s_ == 0) {  // nothing was measured yet
+        glance_cost_s_ = 1e-9 * (3 * glance_runs_ * (costs.arm_run_ns + part_ * page_ns_) + 50e3);
+    }
+}
+
+// Runs become one where the pages between them cost less than a run.
+void Schedule::close_gaps(const Pages& pages, double arm_run_ns, std::vector<Run>& runs) const {
+    auto tracked = [&](PageId from, PageId to) {
+        for (size_t b = from / block_pages; b * block_pages < to; ++b) {
+            if (pages.blocks[b].pages < std::min<size_t>(block_pages, to - b * block_pages)) {
+                return false;
+            }
+            // Huge pages are armed whole or not at all.
+            if (pages.blocks[b].huge) return false;
+        }
+        return true;
+    };
+    std::vector<Run> closed;
+    for (const Run& run : runs) {
+        if (!closed.empty() && double(run.first - closed.back().end()) * page_ns_ <= arm_run_ns &&
+            tracked(closed.back().first, run.end())) {
+            closed.back().pages = run.end() - closed.back().first;
+        } else {
+            closed.push_back(run);
+        }
+    }
+    runs = std::move(closed);
 }
 
 void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs) {
@@ -146,8 +191,14 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
     if (introduced_ <= introduction) ++introduced_;
     full_ = account_s_ >= 0 && introduced_ > introduction;
     size_t tracked = 0;
-    for (const Block& block : pages.blocks) tracked += block.pages > 0;
-    blocks_share_ = full_ || tracked <= glance_blocks ? 1 : double(glance_blocks) / double(tracked);
+    uint64_t tracked_pages = 0;
+    for (const Block& block : pages.blocks) {
+        tracked += block.pages > 0;
+        tracked_pages += block.pages;
+    }
+    weigh(situation.costs, tracked_pages);
+    blocks_share_ = full_ ? 1 : std::min(1.0, glance_runs_ / double(std::max<size_t>(tracked, 1)));
+    glanced_ = !full_;
 
     bool all_huge = tracked > 0;
     for (size_t i = 0; i < pages.blocks.size(); ++i) {
@@ -158,7 +209,7 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
         uint32_t wanted = block.pages;
         const bool audit = full_ && uniform() < audit_share;
         if (!block.huge && (!full_ || (block.uniform && !audit))) {
-            wanted = std::min<uint32_t>(wanted, full_ ? uniform_pages : glance_pages);
+            wanted = std::min<uint32_t>(wanted, full_ ? std::max(uniform_pages, part_) : part_);
         }
         // One of the block's parts, each as likely: an offset of any page would look at the
         // block's ends less often, and the books would not be right for pages there.
@@ -174,22 +225,19 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
         }
     }
     add_pages(pages, also, aim.runs);
+    close_gaps(pages, situation.costs.arm_run_ns, aim.runs);
     choose_rungs(aim, boundary_rate, all_huge);
     ++turn_;
 
-    const SampleCosts& costs = situation.costs;
-    double glance_cost_s =
-        1e-9 *
-        (double(std::min(tracked, glance_blocks)) *
-             (costs.arm_run_ns +
-              glance_pages * (costs.arm_page_ns + costs.fault_ns * 0.3 + 2 * costs.look_page_ns)) +
-         double(also.size()) * (costs.arm_run_ns + costs.arm_page_ns + costs.fault_ns * 0.5) +
-         50e3);
     double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) * glance_share *
                   std::max(cpu_rate_, 0.05);
     mean_pause_s_ =
-        std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s, longest_pause_s);
-    if (mood == Mood::busy) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
+        std::clamp(glance_cost_s_ / std::max(rate, 1e-6), shortest_pause_s, longest_pause_s);
+    // Where glances are dear and rare, a full cycle need not wait for the next.
+    if (account_s_ < 0 && mean_pause_s_ > 1) {
+        const double debt_s = -account_s_ / std::max(share * std::max(cpu_rate_, 0.05), 1e-6);
+        mean_pause_s_ = std::clamp(debt_s * 1.5, 1.0, mean_pause_s_);
+    }
     aim.pause_s = -mean_pause_s_ * std::log(1 - uniform());
     weight_s_ = aim.pause_s < pause_cut * mean_pause_s_ ? mean_pause_s_ : 0;
     aim.pause_s = std::min(aim.pause_s, pause_cut * mean_pause_s_);

@@ -45,6 +45,8 @@ class Schedule {
     bool added(PageId first) const {
         return std::binary_search(added_.begin(), added_.end(), first);
     }
+    // How many runs for single pages a cycle can afford.
+    double affordable_runs() const { return glance_runs_; }
     double longest_gap_s() const { return 3 * mean_pause_s_ + 0.05; }
     // The program has changed its ways: what was overspent before is not counted against looking
     // now.
@@ -55,6 +57,8 @@ class Schedule {
   private:
     double share_of(Mood mood) const;
     void charge(const Situation& situation, double share);
+    void weigh(const SampleCosts& costs, uint64_t pages);
+    void close_gaps(const Pages& pages, double arm_run_ns, std::vector<Run>& runs) const;
     void add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs);
     Aim count_all(const Pages& pages);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
@@ -66,6 +70,11 @@ class Schedule {
     double last_cpu_s_ = 0, last_overhead_s_ = 0, last_now_s_ = -1;
     double cpu_rate_ = 1;  // CPUs that the program uses
     uint64_t turn_ = 0;
+    uint32_t part_ = 8;          // pages of a block that a glance looks at
+    double page_ns_ = 0;         // of a page in a cycle
+    double glance_runs_ = 64;    // that a glance can afford
+    double glance_cost_s_ = 0;   // as measured
+    bool glanced_ = false;       // by the cycle before
     std::vector<PageId> added_;  // rising
     int introduced_ = 0;         // glances since restart()
     bool full_ = true;

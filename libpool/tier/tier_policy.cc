@@ -35,7 +35,6 @@ constexpr double share_step = 0.2;
 constexpr double hot_hint_factor = 4;
 // Part of the allowance that is not spent on new deviations.
 constexpr double kept_part = 0.15;
-constexpr double watched_pages = 64;  // guests, and exiles, that are watched in a cycle
 
 // Touches that one seen touch in `window_s` stands for, of a page with this rate.
 double multiplicity(double rate, double window_s) {
@@ -269,7 +268,7 @@ void LadderPolicy::draw_watched() {
     const std::array<uint64_t, 2> counts = {guests_, exiles_};
     for (size_t exiles : {0, 1}) {
         if (counts[exiles] == 0) continue;
-        const double chance = std::min(1.0, watched_pages / double(counts[exiles]));
+        const double chance = std::min(1.0, schedule_.affordable_runs() / double(counts[exiles]));
         // Of a geometric distribution: how many to pass over until the next one.
         auto gap = [&] {
             if (chance >= 1) return 0.0;
