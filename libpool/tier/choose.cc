@@ -176,6 +176,27 @@ void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect re
     std::erase(plan.promote, no_page);
 }
 
+// Quotas that only a part of a huge page would have filled stay empty, so what comes and what goes
+// need not match any more. Drops from the end of both lists until the plan fits the room and the
+// cap, and nothing leaves for nobody. must_go: pages over capacity.
+void fit(const Pages& pages, uint64_t room, uint64_t must_go, uint64_t move_pages, Plan& plan) {
+    auto last_unit = [&](const std::vector<PageId>& list) -> uint64_t {
+        const Block& block = pages.blocks[list.back() / block_pages];
+        return std::min<uint64_t>(block.huge ? block.pages : 1, list.size());
+    };
+    auto drop = [&](std::vector<PageId>& list) { list.resize(list.size() - last_unit(list)); };
+    while (plan.promote.size() > room + plan.demote.size()) drop(plan.promote);
+    for (;;) {
+        while (!plan.demote.empty()) {
+            const uint64_t left = plan.demote.size() - last_unit(plan.demote);
+            if (left < must_go || plan.promote.size() > room + left) break;
+            drop(plan.demote);
+        }
+        if (plan.promote.size() + plan.demote.size() <= move_pages) return;
+        drop(plan.promote.empty() ? plan.demote : plan.promote);
+    }
+}
+
 // Back to the baseline: the hottest exiles come home, in the place of the coldest guests.
 uint64_t give_back(const Counts& counts, const Situation& situation, uint64_t room, uint64_t most,
                    Quota& quota, Plan& plan) {
@@ -249,11 +270,13 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     Quota quota;
     uint64_t room =
         choice.near < capacity ? std::min(capacity - choice.near, situation.near_room_pages) : 0;
+    const uint64_t all_room = room;
     if (terms.balance_s < 0) {
         uint64_t most = std::max<uint64_t>((choice.exiles + choice.guests) / 4, 256);
         choice.returned = give_back(counts, situation, room, std::min(most, situation.move_pages),
                                     quota, choice.plan);
         collect(pages, hints, respect, quota, choice.plan);
+        fit(pages, all_room, 0, situation.move_pages, choice.plan);
         return choice;
     }
 
@@ -321,6 +344,8 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     choice.plan.promote.assign(newcomers.total(), no_page);
     collect(pages, hints, respect, quota, choice.plan);
     choice.plan.promote.insert(choice.plan.promote.begin(), pinned.begin(), pinned.end());
+    fit(pages, all_room, choice.near > capacity ? choice.near - capacity : 0, situation.move_pages,
+        choice.plan);
     return choice;
 }
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/tier_policy.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+namespace libpool::tier {
+namespace {
+
+// A program whose pages are touched at constant rates, and a sampler with costs; near room for an
+// eighth.
+struct World {
+    static constexpr uint32_t pages = 16384, near_pages = pages / 8;
+    std::vector<double> rate = std::vector<double>(pages, 0);
+    std::vector<char> near = std::vector<char>(pages, 0);
+    SampleCosts costs{100, 300, 1150, 16};
+    double now_s = 0, overhead_s = 0, share = 0.01;
+    uint64_t moves = 0, used = near_pages;
+    std::mt19937_64 random{7};
+    std::unique_ptr<TierPolicy> policy;
+
+    void begin() {
+        TierConfig config;
+        config.cpu_share = share;
+        policy = make_tier_policy(config);
+        policy->track({0, pages});
+        std::vector<PageId> first, others;
+        for (PageId page = 0; page < pages; ++page) {
+            (page < near_pages ? first : others).push_back(page);
+            near[page] = page < near_pages;
+        }
+        policy->place(first, Place::near);
+        policy->place(others, Place::far);
+    }
+    // A hot set with 90 % of two million accesses a second.
+    void heat(PageId from, uint32_t hot) {
+        std::fill(rate.begin(), rate.end(), 2e5 / pages);
+        for (PageId page = from; page < from + hot; ++page) rate[page] = 1.8e6 / hot;
+    }
+    Situation situation() const {
+        Situation s;
+        s.now_s = s.program_cpu_s = now_s;
+        s.near_pages = near_pages;
+        s.near_room_pages = near_pages - used;
+        s.far_room_pages = pages;
+        s.costs = costs;
+        s.overhead_cpu_s = overhead_s;
+        return s;
+    }
+    void run(double seconds) {
+        const double end_s = now_s + seconds;
+        std::uniform_real_distribution<double> uniform(0, 1);
+        while (now_s < end_s) {
+            Aim aim = policy->aim(situation());
+            now_s += aim.pause_s;
+            Reading reading{now_s, aim.rungs_s, aim.runs, {}, {}, {}};
+            double touched = 0;
+            for (const Run& run : aim.runs) {
+                for (PageId page = run.first; page < run.end(); ++page) {
+                    double at_s = -std::log(1 - uniform(random)) / rate[page];
+                    Sight sight = not_touched;
+                    for (size_t i = aim.rungs_s.size(); i-- > 0 && at_s <= aim.rungs_s[i];) {
+                        sight = Sight(i);
+                    }
+                    touched += sight != not_touched;
+                    reading.sights.push_back(sight);
+                }
+            }
+            now_s += aim.rungs_s.back();
+            overhead_s +=
+                1e-9 * (double(aim.runs.size()) * costs.arm_run_ns +
+                        double(reading.sights.size()) *
+                            (costs.arm_page_ns + double(aim.rungs_s.size()) * costs.look_page_ns) +
+                        touched * costs.fault_ns);
+            policy->observe(reading, situation());
+            Plan plan = policy->decide(situation());
+            for (PageId page : plan.demote) near[page] = 0;
+            for (PageId page : plan.promote) near[page] = 1;
+            used = used - plan.demote.size() + plan.promote.size();
+            ASSERT_LE(used, uint64_t(near_pages));
+            moves += plan.demote.size() + plan.promote.size();
+            policy->place(plan.demote, Place::far);
+            policy->place(plan.promote, Place::near);
+        }
+    }
+    double near_share() const {
+        double all = 0, served = 0;
+        for (PageId page = 0; page < pages; ++page) {
+            all += rate[page];
+            served += near[page] ? rate[page] : 0;
+        }
+        return served / all;
+    }
+};
+
+TEST(TierPolicy, FindsTheHotSetAndFollowsItsJump) {
+    World world;
+    world.heat(8192, 1600);
+    world.begin();
+    world.run(10);
+    EXPECT_GT(world.near_share(), 0.85);
+    world.run(20);
+    world.heat(4096, 1600);
+    world.run(8);
+    EXPECT_GT(world.near_share(), 0.8);
+    EXPECT_EQ(world.policy->status().bank.returned_pages, 0u);
+}
+
+TEST(TierPolicy, LeavesEqualsWhereTheyAre) {
+    World world;
+    std::fill(world.rate.begin(), world.rate.end(), 2e6 / World::pages);
+    world.begin();
+    world.run(60);
+    EXPECT_EQ(world.policy->status().changes, 0u);
+    EXPECT_LT(world.moves, World::pages);  // 64 MiB
+}
+
+TEST(TierPolicy, KeepsItsCpuBudget) {
+    // The second: a guest under emulation, where each run of pages costs a millisecond.
+    for (SampleCosts costs : {SampleCosts{100, 300, 1150, 16}, SampleCosts{900, 2e6, 3000, 60}}) {
+        World world;
+        world.costs = costs;
+        world.share = 0.02;
+        world.heat(8192, 1600);
+        world.begin();
+        world.run(100);
+        EXPECT_LT(world.overhead_s / world.now_s, 0.0225) << costs.arm_run_ns;
+        EXPECT_GT(world.near_share(), 0.8) << costs.arm_run_ns;
+    }
+}
+
+TEST(TierPolicy, KeepsTwoBytesAPage) {
+    World world;
+    world.heat(0, 100);
+    world.begin();
+    EXPECT_LT(world.policy->status().memory_bytes, 2.5 * World::pages + 65536);
+}
+
+}  // namespace
+}  // namespace libpool::tier
