@@ -21,6 +21,7 @@ namespace {
 constexpr double forgetting_usual = 0.001;
 constexpr double forgetting_changed = 0.85, forgetting_after = 0.5;
 constexpr double changed_readings = 2;
+constexpr double watched_pages = 64;  // guests, and exiles, that are watched in a cycle
 // What a look at all pages is worth to the change detector, in glances.
 constexpr double whole_weight = 4;
 constexpr double stay_min_s = 5, stay_max_s = 300;
@@ -276,7 +277,7 @@ void LadderPolicy::draw_watched() {
     const std::array<uint64_t, 2> counts = {guests_, exiles_};
     for (size_t exiles : {0, 1}) {
         if (counts[exiles] == 0) continue;
-        const double chance = std::min(1.0, schedule_.affordable_runs() / double(counts[exiles]));
+        const double chance = std::min(1.0, watched_pages / double(counts[exiles]));
         // Of a geometric distribution: how many to pass over until the next one.
         auto gap = [&] {
             if (chance >= 1) return 0.0;
@@ -545,9 +546,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     terms.stay_s = stay_s(situation.now_s);
     terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
     terms.balance_s = config_.bank ? bank_.balance_s() : 1e9;
-    // Never more than half of what there is: with all deviations returned and little left, nothing
-    // could be earned ever again.
-    terms.kept_s = std::min(kept_part * bank_.allowance_s(), terms.balance_s / 2);
+    terms.kept_s = kept_part * bank_.allowance_s();
     last_decide_s_ = situation.now_s;
     Choice choice = choose(pages_, hints_, situation, terms, dice_);
     boundary_rate_ = choice.boundary_rate;
