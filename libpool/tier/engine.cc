@@ -19,6 +19,7 @@ constexpr double batch_limit_ns = 1e9;            // of one call: stop() waits f
 constexpr uint64_t measured_pages_min = 8;
 constexpr uint64_t call_cost_every = 64;  // calls between two measurements of what a call costs
 constexpr double cost_half_life_s = 60;   // of a measured cost that nothing was moved on
+constexpr uint64_t trial_run_pages = 64;  // more than the 33 up to which x86 flushes page by page
 constexpr size_t trial_runs = 6;          // armed to learn what a run costs, so often:
 constexpr double run_cost_every_s = 60;
 constexpr double cost_step = 0.2;  // weight of the newest cycle in the costs of arming
@@ -269,11 +270,12 @@ void Engine::learn_run_cost() {
     std::vector<AddressRun> trial;
     uint64_t pages = 0;
     for (const auto& tracked : tracked_) pages += tracked->range.pages;
-    const uint64_t spacing = std::max<uint64_t>(pages / trial_runs, 2);
+    const uint64_t spacing = std::max<uint64_t>(pages / trial_runs, 2 * trial_run_pages);
     for (const auto& tracked : tracked_) {
         for (uint64_t at = spacing / 2; at < tracked->range.pages && trial.size() < trial_runs;
              at += spacing) {
-            trial.push_back({tracked->range.start + at * page_bytes, 1});
+            trial.push_back({tracked->range.start + at * page_bytes,
+                             std::min(trial_run_pages, tracked->range.pages - at)});
         }
     }
     std::sort(trial.begin(), trial.end(),
@@ -284,7 +286,10 @@ void Engine::learn_run_cost() {
     if (!sampler_.arm(trial)) return;
     const double spent_ns = (clock_.thread_cpu_s() - cpu_s) * 1e9;
     sampler_.disarm();
-    info_.costs.arm_run_ns = spent_ns / double(trial.size());
+    double armed = 0;
+    for (const AddressRun& run : trial) armed += double(run.pages);
+    info_.costs.arm_run_ns =
+        std::max(0.0, spent_ns - armed * info_.costs.arm_page_ns) / double(trial.size());
 }
 
 void Engine::learn_arm_cost(double spent_s) {

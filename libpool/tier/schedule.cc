@@ -20,9 +20,13 @@ constexpr double pause_cut = 3;  // of the mean
 constexpr double shortest_pause_s = 0.02, longest_pause_s = 0.5;  // means
 // A run that costs as much as so many pages is dear: whole stretches of blocks are armed instead of
 // parts of each, in eight places, so long that what is not run is worth it.
-constexpr double dear_pages = 64, longest_dear_pause_s = 5;
+constexpr double dear_pages = 64, longest_dear_pause_s = 20;
 constexpr size_t dear_stretches = 8;
-constexpr double dear_worth = 2;   // a stretch's pages cost this many times its run
+constexpr size_t dear_whole_blocks = 256;  // up to 512 MiB one run over everything is best
+constexpr double dear_worth = 2;           // a stretch's pages cost this many times its run
+// The first cycles come at once, whatever they cost: until then nothing at all is known. The bank
+// counts it.
+constexpr uint64_t dear_introduction = 4;
 constexpr double cost_step = 0.3;  // weight of the newest cycle in the cost of one
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
@@ -66,6 +70,7 @@ void Schedule::charge(const Situation& situation, double share) {
         account_s_ -= spent_s;
         if (!full_ || dear_) glance_cost_s_ += cost_step * (spent_s - glance_cost_s_);
         account_s_ = std::min(account_s_, 0.05);
+        if (dear_ && turn_ <= dear_introduction) forgive();
     }
     last_now_s_ = situation.now_s;
     last_cpu_s_ = situation.program_cpu_s;
@@ -96,9 +101,9 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
     if (wide) {
         for (double at_s = least * 4; at_s < telling_s / 2; at_s *= 4) add(at_s);
     } else {
-        add(telling_s / 16);
+        if (!dear_) add(telling_s / 16);  // looking is dear there, too
         add(telling_s / 4);
-        add(telling_s / 2);
+        if (!dear_) add(telling_s / 2);
     }
     add(telling_s);
     if (aim.rungs_s.empty()) aim.rungs_s.push_back(telling_s * jitter);
@@ -140,7 +145,8 @@ void Schedule::add_stretches(const Pages& pages, const SampleCosts& costs, std::
     }
     if (tracked.empty()) return;
     const double worth = dear_worth * run_ns(costs) / page_ns(costs) / block_pages;
-    const auto length = size_t(std::clamp(std::ceil(worth), 1.0, double(tracked.size())));
+    auto length = size_t(std::clamp(std::ceil(worth), 1.0, double(tracked.size())));
+    if (tracked.size() <= dear_whole_blocks) length = tracked.size();
     const double spacing = std::max(double(length), double(tracked.size()) / dear_stretches);
     const double start = uniform() * double(tracked.size());
     std::vector<bool> chosen(tracked.size());
@@ -247,7 +253,18 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
                         (dear ? 1 : glance_share) * std::max(cpu_rate_, 0.05);
     mean_pause_s_ = std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s,
                                dear ? longest_dear_pause_s : longest_pause_s);
+    if (dear && turn_ <= dear_introduction) mean_pause_s_ = shortest_pause_s;
+    // Forgiven after a change: at once.
+    if (dear && account_s_ >= 0) mean_pause_s_ = std::min(mean_pause_s_, 1.0);
     if (mood == Mood::busy && !dear) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
+    if (dear) {
+        // So few cycles that exponential pauses would leave gaps of a minute: evenly around the
+        // mean. What a booking stands for is then right on average only for rates that last that
+        // long.
+        aim.pause_s = mean_pause_s_ * (0.5 + uniform());
+        weight_s_ = mean_pause_s_;
+        return aim;
+    }
     aim.pause_s = -mean_pause_s_ * std::log(1 - uniform());
     weight_s_ = aim.pause_s < pause_cut * mean_pause_s_ ? mean_pause_s_ : 0;
     aim.pause_s = std::min(aim.pause_s, pause_cut * mean_pause_s_);

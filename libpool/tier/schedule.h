@@ -42,7 +42,7 @@ class Schedule {
     // The look that parts what is above the boundary from what is below, and an earlier one that
     // hot pages do not saturate: for books.
     size_t telling_rung() const { return telling_rung_; }
-    size_t booking_rung() const { return telling_rung_ > 1 ? telling_rung_ - 2 : 0; }
+    size_t booking_rung() const { return telling_rung_ > 1 ? telling_rung_ - (dear_ ? 1 : 2) : 0; }
     double blocks_share() const { return blocks_share_; }  // of blocks that a glance looked at
     // How many parts like this one the block has, any of which could have been armed as well.
     double stands_for(uint32_t block, uint32_t armed) const;

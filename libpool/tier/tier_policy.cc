@@ -116,6 +116,8 @@ class LadderPolicy final : public TierPolicy {
     void draw_watched();
     void count_watched(Context& context) const;
     void book(const Context& context, const Situation& situation);
+    void note_change(double now_s);
+    double raw_far_share(const Reading& reading) const;
     void settle_accounts(const Situation& situation);
     bool busy(double now_s) const { return now_s < busy_until_s_; }
     // What has lasted will last; after a change, half as long as the last time.
@@ -456,6 +458,13 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
         for (Block& block : pages_.blocks) block.turns -= block.turns > 0;
     }
     faded_s_ = situation.now_s;
+    // Where cycles are rare, the one that shows a change must already be read with a short memory.
+    if (dear_ && reading.counts.empty()) {
+        const double far_share = raw_far_share(reading);
+        if (far_share >= 0 && change_.see(far_share, whole_weight * schedule_.blocks_share())) {
+            note_change(situation.now_s);
+        }
+    }
     double forgetting = forget_more_ > changed_readings - 1 ? forgetting_changed
                         : forget_more_ > 0                  ? forgetting_after
                                                             : forgetting_usual;
@@ -512,14 +521,31 @@ void LadderPolicy::book(const Context& context, const Situation& situation) {
     total_rate_ = std::max(0.97 * total_rate_, all * per_s);
     if (all <= 0) return;
     near_share_.add(sums.near / all);
-    if (change_.see(sums.far / all, dear_ ? whole_weight * schedule_.blocks_share() : 1)) {
-        ++changes_;
-        lasted_s_ = situation.now_s - changed_s_;
-        changed_s_ = situation.now_s;
-        busy_until_s_ = situation.now_s + config_.busy_s;
-        forget_more_ = changed_readings;
-        schedule_.forgive();
+    if (!dear_ && change_.see(sums.far / all)) note_change(situation.now_s);
+}
+
+void LadderPolicy::note_change(double now_s) {
+    ++changes_;
+    lasted_s_ = now_s - changed_s_;
+    changed_s_ = now_s;
+    busy_until_s_ = now_s + config_.busy_s;
+    forget_more_ = changed_readings;
+    schedule_.forgive();
+}
+
+// Of the pages touched at the booking look, those that are far; -1: none was touched.
+double LadderPolicy::raw_far_share(const Reading& reading) const {
+    const size_t booking = std::min(schedule_.booking_rung(), reading.rungs_s.size() - 1);
+    double near = 0, far = 0;
+    size_t at = 0;
+    for (const Run& run : reading.runs) {
+        for (PageId page = run.first; page < run.end(); ++page, ++at) {
+            if (reading.sights[at] > booking || page >= pages_.states.size()) continue;
+            near += pages_.states[page].place() == Place::near;
+            far += pages_.states[page].place() == Place::far;
+        }
     }
+    return near + far > 0 ? far / (near + far) : -1;
 }
 
 void LadderPolicy::settle_accounts(const Situation& situation) {

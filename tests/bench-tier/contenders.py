@@ -11,6 +11,7 @@ MIB = 1 << 20
 # nothing; 150 ns, as between DRAM and CXL memory, times 20, because moving a page costs about 20 times what it costs on
 # hardware (60 us instead of 3). The kernel and DAMON weigh no costs.
 GAIN_NS = 3000
+CPU_PPM = 20000  # of sampling and deciding: an emulator makes both dear, so twice what is the default
 
 
 def reset(thp: str) -> str:
@@ -156,7 +157,7 @@ def contenders(near_end: int, far_end: int, damon_setting: str = "recipe") -> di
         Contender("all-far", "all far", options=("--far",)),
         Contender("libpool-run", "libpool, by pooltier run", wrap=("pooltier", "run", "--"), needs="pooltier"),
         Contender("libpool-truth", "libpool fed by the truth", options=("--exact", "--gain", str(GAIN_NS))),
-        Contender("libpool", "libpool", options=("--tiering", "--gain", str(GAIN_NS))),
+        Contender("libpool", "libpool", options=("--tiering", "--gain", str(GAIN_NS), "--cpu", str(CPU_PPM))),
     ]
     both += [Contender(f"damon-{s.name}", f"DAMON {s.name}", damon(s, near_end, far_end)) for s in DAMON_SETTINGS]
     return {c.name: c for c in both}
