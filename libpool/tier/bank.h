@@ -83,6 +83,7 @@ class Bank {
     double lost_s() const { return lost_.sum(); }
     double spent_s() const { return spent_s_; }
     double reserve_s() const { return reserve_s_; }
+    double unused_s() const { return unused_s_; }
 
   private:
     double delta_;

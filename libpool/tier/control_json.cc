@@ -47,6 +47,7 @@ void members(V& v, BankStatus& x) {
     v("lost_s", x.lost_s);
     v("spent_s", x.spent_s);
     v("margin_s", x.margin_s);
+    v("unused_s", x.unused_s);
     v("reserve_s", x.reserve_s);
     v("balance_s", x.balance_s);
     v("resolved_rate", x.resolved_rate);

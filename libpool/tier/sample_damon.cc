@@ -65,7 +65,8 @@ class DamonSampler final : public Sampler {
         return {"damon",
                 text("DAMON, regions sampled each %.0f ms and counted each %.0f ms",
                      double(intervals_.sample_us) / 1000, double(intervals_.aggregate_us) / 1000),
-                {},
+                // Not nothing, which would mean counts from outside; what it costs is measured.
+                {0, 0, 0, 1},
                 false,
                 false};
     }

@@ -27,6 +27,8 @@ constexpr double dear_worth = 2;           // a stretch's pages cost this many t
 // The first cycles come at once, whatever they cost: until then nothing at all is known. The bank
 // counts it.
 constexpr uint64_t dear_introduction = 4;
+// A glance that takes so many times what it should (DAMON's files, say) may be as rare as those.
+constexpr double surprise = 4;
 constexpr double cost_step = 0.3;  // weight of the newest cycle in the cost of one
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
@@ -247,16 +249,17 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
          double(also.size()) * (costs.arm_run_ns + costs.arm_page_ns + costs.fault_ns * 0.5) +
          50e3);
     // What glances really cost, when that is more than they should.
+    const bool dearer = glance_cost_s_ > surprise * glance_cost_s;
     if (dear) glance_cost_s = 0;
     glance_cost_s = std::max(glance_cost_s, glance_cost_s_);
     const double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) *
                         (dear ? 1 : glance_share) * std::max(cpu_rate_, 0.05);
     mean_pause_s_ = std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s,
-                               dear ? longest_dear_pause_s : longest_pause_s);
+                               dear || dearer ? longest_dear_pause_s : longest_pause_s);
     if (dear && turn_ <= dear_introduction) mean_pause_s_ = shortest_pause_s;
     // Forgiven after a change: at once.
     if (dear && account_s_ >= 0) mean_pause_s_ = std::min(mean_pause_s_, 1.0);
-    if (mood == Mood::busy && !dear) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
+    if (mood == Mood::busy && !dear && !dearer) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
     if (dear) {
         // So few cycles that exponential pauses would leave gaps of a minute: evenly around the
         // mean. What a booking stands for is then right on average only for rates that last that

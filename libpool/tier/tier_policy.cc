@@ -614,6 +614,7 @@ TierStatus LadderPolicy::status() const {
     bank.lost_s = bank_.lost_s();
     bank.spent_s = bank_.spent_s();
     bank.margin_s = bank_.margin_s();
+    bank.unused_s = bank_.unused_s();
     bank.reserve_s = bank_.reserve_s();
     bank.balance_s = bank_.balance_s();
     bank.guests = guests_;

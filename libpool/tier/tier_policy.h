@@ -33,9 +33,10 @@ struct BankStatus {
     double lost_s = 0;           // booked at the upper bound: exiles (far, baseline near)
     double spent_s = 0;          // on moves
     double margin_s = 0;         // how far off earned - lost may be: see the bound
-    double reserve_s = 0;        // kept for the way back, and for what is lost until it is noticed
-    double balance_s = 0;        // allowance + earned - lost - spent + unused budget - reserve
-    double resolved_rate = 0;    // touches/s of one page up to which the books are right
+    double unused_s = 0;       // CPU budget not used by sampling and deciding; negative: overdrawn
+    double reserve_s = 0;      // kept for the way back, and for what is lost until it is noticed
+    double balance_s = 0;      // allowance + earned - lost - spent + unused budget - reserve
+    double resolved_rate = 0;  // touches/s of one page up to which the books are right
     uint64_t guests = 0;
     uint64_t exiles = 0;
     uint64_t returned_pages = 0;  // undone because a reserve could not be held

@@ -140,6 +140,7 @@ Snapshot made_up() {
                      .lost_s = 0.2,
                      .spent_s = 0.3,
                      .margin_s = 0.25,
+                     .unused_s = -0.25,
                      .reserve_s = 0.125,
                      .balance_s = 3.125,
                      .resolved_rate = 5000,
