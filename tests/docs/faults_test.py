@@ -7,7 +7,8 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 TESTS = TOP / "tests"
-FOLDERS = {"vm": TESTS / "vm", "cli": TESTS / "cli", "unit": TESTS / "unit", "driver": TESTS / "driver"}
+FOLDERS = {"vm": TESTS / "vm", "cli": TESTS / "cli", "unit": TESTS / "unit", "driver": TESTS / "driver",
+           "libpool": TESTS / "libpool", "pooltier": TESTS / "pooltier"}
 
 
 def cases() -> list[str]:
@@ -17,7 +18,7 @@ def cases() -> list[str]:
 
 
 def missing(column: str) -> list[str]:
-    python = "\n".join(file.read_text() for folder in ("vm", "driver") for file in (TESTS / folder).glob("*_test.py"))
+    python = "\n".join(file.read_text() for folder in ("vm", "driver", "libpool") for file in (TESTS / folder).glob("*_test.py"))
     found = []
     for part in re.split(r" · ", column.strip()):
         for folder, name in re.findall(r"`(\w+)/(\w+)`", part):
