@@ -90,16 +90,17 @@ std::string bank_lines(const Snapshot& s) {
              "%.3f reserve; %s pages near that were far, %s far that were near",
              b.balance_s, b.allowance_s, b.earned_s, b.lost_s, b.spent_s, b.unused_s, b.reserve_s,
              count(b.guests).c_str(), count(b.exiles).c_str()));
-    return out +
-           line("promise",
-                text("with probability %g it costs at most (1 + %g) x the placement without "
-                     "it, and %s or %s moved, and %s of doubt; pages above %.0f touches/s are "
-                     "counted too low",
-                     1 - s.delta, s.cpu_share, seconds_text(b.allowance_s).c_str(),
-                     b.allowance_bytes > 0 && b.allowance_bytes < 1e18
-                         ? describe_bytes(uint64_t(b.allowance_bytes)).c_str()
-                         : "0 B",
-                     seconds_text(b.margin_s).c_str(), b.resolved_rate));
+    return out + line("promise",
+                      text("with probability %g it costs at most (1 + %g) x the placement without "
+                           "it, and %s or %s moved, %s before it is noticed, and %s of doubt; "
+                           "pages above %.0f touches/s are "
+                           "counted too low",
+                           1 - s.delta, s.cpu_share, seconds_text(b.allowance_s).c_str(),
+                           b.allowance_bytes > 0 && b.allowance_bytes < 1e18
+                               ? describe_bytes(uint64_t(b.allowance_bytes)).c_str()
+                               : "0 B",
+                           seconds_text(b.unnoticed_s).c_str(), seconds_text(b.margin_s).c_str(),
+                           b.resolved_rate));
 }
 
 std::string policy_line(const Snapshot& s) {

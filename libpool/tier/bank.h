@@ -6,8 +6,10 @@
 //
 // The balance rests on estimates that are right on average, without a margin. With one, taken
 // first, doubt undid what was good: a few noisy readings made thousands of pages go back that had
-// earned their place. So the margin stands in the bound instead, and is printed: the loss against
-// the baseline is at most allowance + margin, with probability 1 - delta, at any time.
+// earned their place. So the margin stands in the bound instead, and is printed: the loss
+// against the baseline is at most allowance + margin + what can be lost between two bookings, with
+// probability 1 - delta, at any time. (That last part was held in reserve once: where bookings are
+// rare it sent everything back for what might happen, though nothing had.)
 //
 // All amounts are seconds of the program's time. Pure.
 #pragma once
@@ -60,7 +62,7 @@ class Bank {
     // ε times the program's time, minus what sampling and deciding took of it: what is not used is
     // there for moving, what was used beyond is a debt.
     void set_unused_budget(double seconds) { unused_s_ = seconds; }
-    // For the way back of every deviation, and for what may be lost before it is noticed.
+    // For the way back of every deviation.
     void set_reserve(double seconds) { reserve_s_ = seconds; }
     void set_allowance(double seconds) { allowance_s_ = seconds; }
 

@@ -21,7 +21,7 @@ class ChangeDetector {
             seen_ += weight;
             const double step = weight / seen_;
             usual_ += away * step;
-            variance_ += (away * away - variance_) * step;
+            variance_ += (away * (far_share - usual_) - variance_) * step;
             return false;
         }
         // One reading alone proves nothing, however far off.

@@ -48,6 +48,7 @@ void members(V& v, BankStatus& x) {
     v("spent_s", x.spent_s);
     v("margin_s", x.margin_s);
     v("unused_s", x.unused_s);
+    v("unnoticed_s", x.unnoticed_s);
     v("reserve_s", x.reserve_s);
     v("balance_s", x.balance_s);
     v("resolved_rate", x.resolved_rate);

@@ -28,7 +28,8 @@ constexpr double dear_worth = 2;           // a stretch's pages cost this many t
 // counts it.
 constexpr uint64_t dear_introduction = 4;
 // A glance that takes so many times what it should (DAMON's files, say) may be as rare as those.
-constexpr double surprise = 4;
+constexpr double dearer_times = 4;
+constexpr double urgent_pause_s = 0.5;
 constexpr double cost_step = 0.3;  // weight of the newest cycle in the cost of one
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
@@ -72,7 +73,7 @@ void Schedule::charge(const Situation& situation, double share) {
         account_s_ -= spent_s;
         if (!full_ || dear_) glance_cost_s_ += cost_step * (spent_s - glance_cost_s_);
         account_s_ = std::min(account_s_, 0.05);
-        if (dear_ && turn_ <= dear_introduction) forgive();
+        if (dear_ && turn_ <= dear_introduction) account_s_ = std::max(account_s_, 0.0);
     }
     last_now_s_ = situation.now_s;
     last_cpu_s_ = situation.program_cpu_s;
@@ -249,7 +250,7 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
          double(also.size()) * (costs.arm_run_ns + costs.arm_page_ns + costs.fault_ns * 0.5) +
          50e3);
     // What glances really cost, when that is more than they should.
-    const bool dearer = glance_cost_s_ > surprise * glance_cost_s;
+    const bool dearer = glance_cost_s_ > dearer_times * glance_cost_s;
     if (dear) glance_cost_s = 0;
     glance_cost_s = std::max(glance_cost_s, glance_cost_s_);
     const double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) *
@@ -257,8 +258,8 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
     mean_pause_s_ = std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s,
                                dear || dearer ? longest_dear_pause_s : longest_pause_s);
     if (dear && turn_ <= dear_introduction) mean_pause_s_ = shortest_pause_s;
-    // Forgiven after a change: at once.
-    if (dear && account_s_ >= 0) mean_pause_s_ = std::min(mean_pause_s_, 1.0);
+    if (dear && urgent_) mean_pause_s_ = std::min(mean_pause_s_, urgent_pause_s);
+    urgent_ = false;
     if (mood == Mood::busy && !dear && !dearer) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
     if (dear) {
         // So few cycles that exponential pauses would leave gaps of a minute: evenly around the

@@ -50,10 +50,13 @@ class Schedule {
     bool added(PageId first) const {
         return std::binary_search(added_.begin(), added_.end(), first);
     }
-    double longest_gap_s() const { return 3 * mean_pause_s_ + 0.05; }
+    double longest_gap_s() const { return (dear_ ? 1.5 : 3) * mean_pause_s_ + 0.05; }
     // The program has changed its ways: what was overspent before is not counted against looking
     // now.
-    void forgive() { account_s_ = std::max(account_s_, 0.0); }
+    void forgive() {
+        account_s_ = std::max(account_s_, 0.0);
+        urgent_ = true;
+    }
     // Nothing is known: some glances first, to learn which rungs tell anything.
     void restart() { introduced_ = 0; }
 
@@ -73,6 +76,7 @@ class Schedule {
     double cpu_rate_ = 1;       // CPUs that the program uses
     double glance_cost_s_ = 0;  // of a glance, and of any cycle where runs are dear: as measured
     bool dear_ = false;
+    bool urgent_ = false;  // the next cycle is not to wait, where cycles are rare
     uint64_t turn_ = 0;
     std::vector<PageId> added_;  // rising
     int introduced_ = 0;         // glances since restart()

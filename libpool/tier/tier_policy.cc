@@ -23,7 +23,9 @@ constexpr double forgetting_changed = 0.85, forgetting_after = 0.5;
 constexpr double changed_readings = 2;
 constexpr double watched_pages = 64;  // guests, and exiles, that are watched in a cycle
 // What a look at all pages is worth to the change detector, in glances.
-constexpr double whole_weight = 4;
+constexpr double whole_weight = 12;
+// Of the pages, moved between two such looks: up to here the second one can show a change.
+constexpr double quiet_part = 0.02;
 constexpr double stay_min_s = 5, stay_max_s = 300;
 // Of a block: as many pages on the wrong side make it contested.
 constexpr uint32_t odd_pages = 4;
@@ -138,12 +140,12 @@ class LadderPolicy final : public TierPolicy {
     double lasted_s_ = 0;   // between the last two changes
     double changed_s_ = 0;  // when the program last changed its ways, or we began
     double busy_until_s_ = 0;
-    double learn_until_s_ = 0;  // the allowance is set until then
     double forget_more_ = 0;  // times that all blocks are still to be looked at with a short memory
     Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
     double faded_s_ = 0;
     double total_rate_ = 0;     // touches/s of all pages: the most lately seen
+    double unnoticed_s_ = 0;    // the most that could be lost between two bookings, so far
     double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     double boundary_rate_ = 1;
     uint64_t home_near_ = 0;   // pages whose baseline is near
@@ -152,6 +154,7 @@ class LadderPolicy final : public TierPolicy {
     double victim_rate_high_ = 0;
     Situation last_;
     Smooth near_share_;
+    uint64_t moved_ = 0;        // pages, since the reading before
     bool dear_ = false;         // runs are, in the cycle under way
     uint64_t full_cycles_ = 0;  // since we began to learn
     uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
@@ -215,6 +218,7 @@ void LadderPolicy::place(std::span<const PageId> pages, Place where) {
             }
             (before == Place::near ? near_ : far_)--;
             bank_.spend(last_.move_ns * 1e-9);
+            ++moved_;
             state.set_resting(true);
             state.set_credit(0);
         }
@@ -232,7 +236,7 @@ Aim LadderPolicy::aim(const Situation& situation) {
         full_cycles_ = 0;
         schedule_.restart();
         changed_s_ = last_decide_s_ = situation.now_s;
-        busy_until_s_ = learn_until_s_ = situation.now_s + config_.busy_s;
+        busy_until_s_ = situation.now_s + config_.busy_s;
     }
     near_pages_ = situation.near_pages;
     // Until all pages were looked at, their average is the best guess at the boundary.
@@ -460,8 +464,12 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     faded_s_ = situation.now_s;
     // Where cycles are rare, the one that shows a change must already be read with a short memory.
     if (dear_ && reading.counts.empty()) {
+        // Our own moves change the share, too: after many the reading says nothing.
+        const bool quiet = double(moved_) < quiet_part * double(near_ + far_);
+        moved_ = 0;
         const double far_share = raw_far_share(reading);
-        if (far_share >= 0 && change_.see(far_share, whole_weight * schedule_.blocks_share())) {
+        if (quiet && far_share >= 0 &&
+            change_.see(far_share, whole_weight * schedule_.blocks_share())) {
             note_change(situation.now_s);
         }
     }
@@ -550,16 +558,16 @@ double LadderPolicy::raw_far_share(const Reading& reading) const {
 
 void LadderPolicy::settle_accounts(const Situation& situation) {
     double move_s = situation.move_ns * 1e-9;
-    double unnoticed_s =
-        total_rate_ * std::max(situation.loss_ns, 0.0) * 1e-9 * (schedule_.longest_gap_s() + 0.5);
-    bank_.set_reserve(move_s * double(guests_ + exiles_) + (exiles_ > 0 ? unnoticed_s : 0));
+    unnoticed_s_ = std::max(unnoticed_s_, total_rate_ * std::max(situation.loss_ns, 0.0) * 1e-9 *
+                                              (schedule_.longest_gap_s() + 0.5));
+    bank_.set_reserve(move_s * double(guests_ + exiles_));
     bank_.set_unused_budget(config_.cpu_share * situation.program_cpu_s - situation.overhead_cpu_s);
     if (config_.allowance_s >= 0) {
         bank_.set_allowance(config_.allowance_s);
-    } else if (situation.now_s <= learn_until_s_) {
-        // Filling near and coming back, twice over, three times what can be lost unnoticed, and two
-        // seconds to be uncertain about.
-        double rule_s = 8 * move_s * double(situation.near_pages) + 3 * unnoticed_s + 2;
+    } else {
+        // Filling near and coming back, twice over; what one bad booking may cost; and two seconds
+        // to be uncertain about.
+        double rule_s = 8 * move_s * double(situation.near_pages) + unnoticed_s_ + 2;
         bank_.set_allowance(std::max(bank_.allowance_s(), rule_s));
     }
 }
@@ -608,6 +616,7 @@ TierStatus LadderPolicy::status() const {
     TierStatus status;
     BankStatus& bank = status.bank;
     bank.allowance_s = bank_.allowance_s();
+    bank.unnoticed_s = unnoticed_s_;
     bank.allowance_bytes =
         last_.move_ns > 0 ? bank_.allowance_s() / (last_.move_ns * 1e-9) * 4096 : 0;
     bank.earned_s = bank_.earned_s();

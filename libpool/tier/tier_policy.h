@@ -34,6 +34,7 @@ struct BankStatus {
     double spent_s = 0;          // on moves
     double margin_s = 0;         // how far off earned - lost may be: see the bound
     double unused_s = 0;       // CPU budget not used by sampling and deciding; negative: overdrawn
+    double unnoticed_s = 0;    // what may be lost before it is noticed, beyond the allowance
     double reserve_s = 0;      // kept for the way back, and for what is lost until it is noticed
     double balance_s = 0;      // allowance + earned - lost - spent + unused budget - reserve
     double resolved_rate = 0;  // touches/s of one page up to which the books are right

@@ -141,6 +141,7 @@ Snapshot made_up() {
                      .spent_s = 0.3,
                      .margin_s = 0.25,
                      .unused_s = -0.25,
+                     .unnoticed_s = 0.4,
                      .reserve_s = 0.125,
                      .balance_s = 3.125,
                      .resolved_rate = 5000,
