@@ -26,7 +26,10 @@ constexpr double watched_pages = 64;  // guests, and exiles, that are watched in
 constexpr double whole_weight = 12;
 // Of the pages, moved between two such looks: up to here the second one can show a change.
 constexpr double quiet_part = 0.02;
-constexpr double stay_min_s = 5, stay_max_s = 300;
+// How long a program is expected to stay as it is: as long as it has been, and until it has changed
+// for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
+// else.
+constexpr double stay_min_s = 5, stay_unknown_s = 120, stay_max_s = 300;
 // Of a block: as many pages on the wrong side make it contested.
 constexpr uint32_t odd_pages = 4;
 constexpr uint64_t learning_cycles = 3;  // full ones, before blocks may be judged as a whole
@@ -124,7 +127,8 @@ class LadderPolicy final : public TierPolicy {
     bool busy(double now_s) const { return now_s < busy_until_s_; }
     // What has lasted will last; after a change, half as long as the last time.
     double stay_s(double now_s) const {
-        return std::clamp(std::max(now_s - changed_s_, lasted_s_ / 2), stay_min_s, stay_max_s);
+        const double least_s = changes_ == 0 ? stay_unknown_s : stay_min_s;
+        return std::clamp(std::max(now_s - changed_s_, lasted_s_ / 2), least_s, stay_max_s);
     }
 
     TierConfig config_;
