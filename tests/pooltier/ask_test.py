@@ -38,10 +38,10 @@ class Status(PooltierTest):
 
     def test_the_bank_adds_up(self):
         done = pooltier("status", self.fake().pid)
-        row = re.search(r"^bank +(-?[\d.]+) s = ([\d.]+) allowance \+ ([\d.]+) earned - ([\d.]+) lost - ([\d.]+) spent - "
-                        r"([\d.]+) margin - ([\d.]+) reserve", done.out, re.M)
-        balance, *parts = map(float, row.groups())
-        self.assertAlmostEqual(balance, parts[0] + parts[1] - sum(parts[2:]), places=2)
+        row = re.search(r"^bank +(-?[\d.]+) s = ([\d.]+) allowance \+ ([\d.]+) earned - ([\d.]+) lost - ([\d.]+) spent "
+                        r"([+-][\d.]+) unused CPU - ([\d.]+) reserve", done.out, re.M)
+        balance, allowance, earned, lost, spent, unused, reserve = map(float, row.groups())
+        self.assertAlmostEqual(balance, allowance + earned - lost - spent + unused - reserve, places=2)
 
     def test_an_untiered_one_says_why(self):
         done = pooltier("status", self.fake("--untiered", "not tracked: forked").pid)
