@@ -87,7 +87,7 @@ def node_of_far(rack):
 
 def hot_pages_come_near_and_the_cpu_is_accounted_for(rack):
     result = rack.host("h1", "pool-hotset", "--bytes", "12M", "--hot-bytes", "2M", "--near-limit", "4M",
-                       "--baseline-seconds", "2", "--seconds", "14", "--gain", "20000", "--check", "--json",
+                       "--baseline-seconds", "2", "--seconds", "20", "--gain", "20000", "--check", "--json",
                        timeout=90)
     run = result.must().json()
     off, on = run["phases"]
