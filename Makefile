@@ -4,7 +4,7 @@
 #   make help    all of it in a list
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim clean help setup banner
+.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim stress-tier clean help setup banner
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
@@ -49,7 +49,7 @@ try: setup ## fmd on a simulated rack and a shell in which fmctl works: no guest
 	@qemu-testbed/demo/try
 
 # Unit tests are compiled and run once, with the sanitizers; scenarios and simulator in both builds.
-test: build guest test-asan ## All tests, guests included (15 minutes on two cores)
+test: build guest test-asan ## All tests, guests included (19 minutes on two cores)
 	@ctest --test-dir $(HOST) --output-on-failure -j$(JOBS) -LE unit
 
 test-quick: build ## The tests that need no guest, without sanitizers
