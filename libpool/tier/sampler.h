@@ -34,7 +34,7 @@ struct Look {
     double at_s = 0;               // since arming, of the looking thread's clock
     std::vector<Sight> sights;     // as in Reading, filled over all looks so far
     std::vector<uint32_t> counts;  // exact samplers only
-    std::vector<uint64_t> huge;    // addresses of huge pages within the runs
+    std::vector<uint64_t> huge;    // starts of huge pages that the runs touch
 };
 
 class Sampler {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What to sample next, and when. Two kinds of cycle share the CPU budget:
-//   full   every page of the blocks whose pages differ, some of the others: what decisions rest on
-// (Where runs are dear, every cycle is a full one of some stretches.)
-//   glance a few pages of every block (of 64 blocks, if there are more): notices changes, keeps
-//   the
-//          bank's books, costs some percent of a full one and comes far more often
-// Both pause for a random time, uniform in (0, 2·mean), so that no program can be in step with
-// them; `weight_s` is the inverse hazard at the drawn time, which makes a booking of rate × weight
-// right on average for any trace fixed in advance. Pure but for its dice.
+//   full    every page of the blocks whose pages differ, some of the others: decisions rest on
+//   these glance  a few pages of 64 blocks: notices changes and keeps the bank's books, far more
+//   often
+// Both pause for exponential times, so that no program can be in step with them. `weight_s` is the
+// inverse hazard (the mean; 0 where the pause was cut), which makes a booking of rate × weight
+// right on average for any trace fixed in advance. Where runs are dear there are full cycles only,
+// of everything or of some stretches, and pauses only vary around their mean: too few of them to
+// leave long gaps to chance. Pure but for its dice.
 #pragma once
 
 #include <span>
