@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/lesson.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace libpool::tier {
+
+namespace {
+
+// Of a block: as many pages on the wrong side make it contested.
+constexpr uint32_t odd_pages = 4;
+// Log of the chance under what is believed, below which a block is taken to have turned.
+const double turned = std::log(1e-5);
+
+// Touches that one seen touch in `window_s` stands for, of a page with this rate.
+double multiplicity(double rate, double window_s) {
+    double expected = rate * window_s;
+    return expected < 1e-3 ? 1 : expected / (1 - std::exp(-expected));
+}
+
+// A huge page takes the touches of 512.
+std::vector<double> stretched(std::vector<double> rungs_s) {
+    for (double& at_s : rungs_s) at_s *= block_pages;
+    return rungs_s;
+}
+
+}  // namespace
+
+Lesson::Lesson(Pages& pages, const Schedule& schedule, const Reading& reading,
+               const Background& background, uint64_t& dice)
+    : pages_(pages),
+      schedule_(schedule),
+      reading_(reading),
+      background_(background),
+      dice_(dice),
+      telling_(std::min(schedule.telling_rung(), reading.rungs_s.size() - 1)),
+      booking_(std::min(schedule.booking_rung(), reading.rungs_s.size() - 1)),
+      telling_s_(reading.rungs_s[telling_]),
+      booking_s_(reading.counts.empty() ? reading.rungs_s[booking_] : reading.rungs_s.back()),
+      small_(reading.rungs_s, background.forgetting, background.prior),
+      huge_(stretched(reading.rungs_s), background.forgetting, background.prior) {}
+
+Sums Lesson::learn() {
+    size_t at = 0;
+    for (const Run& run : reading_.runs) {
+        for (PageId page = run.first; page < run.end();) {
+            PageId end = std::min(run.end(), (page / block_pages + 1) * block_pages);
+            if (end <= pages_.states.size()) {
+                learn_segment({page, end - page}, reading_.sights.data() + at,
+                              reading_.counts.empty() ? nullptr : reading_.counts.data() + at);
+            }
+            at += end - page;
+            page = end;
+        }
+    }
+    return sums_;
+}
+
+void Lesson::count_touch(PageId page, Sight sight, double weight, double unit) {
+    if (sight > booking_) return;
+    const PageState state = pages_.states[page];
+    const BeliefRates& rates = rates_of(pages_.belief(page));
+    double stands_for = weight * multiplicity(rates.mean * unit, booking_s_);
+    (state.place() == Place::near ? sums_.near : sums_.far) += stands_for;
+}
+
+void Lesson::learn_counts(Run segment, const uint32_t* counts) {
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        PageId page = segment.first + i;
+        const PageState state = pages_.states[page];
+        if (state.place() == Place::nowhere) continue;
+        pages_.states[page].set_belief(
+            belief_counted(state.belief(), counts[i], booking_s_, background_.forgetting, dice_));
+        (state.place() == Place::near ? sums_.near : sums_.far) += counts[i];
+        if (state.guest()) sums_.deviants.guests += counts[i];
+        if (state.exile()) sums_.deviants.exiles += counts[i];
+    }
+}
+
+void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* counts) {
+    size_t index = segment.first / block_pages;
+    Block& block = pages_.blocks[index];
+    if (block.pages == 0) return;  // forgotten meanwhile
+    if (counts) {
+        learn_counts(segment, counts);
+        block.uniform = 0;
+        return;
+    }
+    // Pages that were armed for the books alone are no fair sample of their block.
+    const bool fair = !schedule_.added(segment.first);
+    double weight =
+        fair ? schedule_.stands_for(block.pages, segment.pages) / schedule_.blocks_share() : 0;
+    if (block.huge) {
+        PageId first = PageId(index * block_pages);
+        if (sights[0] == page_absent) return;
+        count_touch(first, sights[0], fair ? 1 / schedule_.blocks_share() : 0, block_pages);
+        Belief next = huge_.next(pages_.belief(first), sights[0], dice_);
+        pages_.set_belief({first, block.pages}, next);
+        return;
+    }
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        PageId page = segment.first + i;
+        if (pages_.states[page].place() == Place::nowhere) continue;
+        count_touch(page, sights[i], weight, 1);
+        if (background_.dear && sights[i] == 0) {
+            if (pages_.states[page].guest()) sums_.deviants.guests += weight;
+            if (pages_.states[page].exile()) sums_.deviants.exiles += weight;
+        }
+    }
+    if (fair && segment.pages < block.pages) learn_sample(segment, sights);
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        PageId page = segment.first + i;
+        pages_.states[page].set_belief(small_.next(pages_.belief(page), sights[i], dice_));
+    }
+    if (schedule_.full()) judge_block(index);
+}
+
+// A few pages of a block, when all of them were touched or none, and that could hardly be by what
+// is believed of them: then the whole block has turned, as contiguous hot sets do, and one new
+// belief is made for all its pages from what each of the sample says. Of a block that was taken to
+// be all alike, any surprise calls for a look at all pages.
+void Lesson::learn_sample(Run segment, const Sight* sights) {
+    size_t index = segment.first / block_pages;
+    Block& block = pages_.blocks[index];
+    double log_all = 0, log_none = 0, expected = 0;
+    uint32_t touched = 0, present = 0;
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        ++present;
+        touched += sights[i] <= telling_;
+        const double idle = std::exp(-rates_of(pages_.belief(segment.first + i)).mean * telling_s_);
+        expected += 1 - idle;
+        log_all += std::log(1 - idle);
+        log_none += std::log(idle);
+    }
+    if (present == 0) return;
+    const bool turns =
+        (touched == present && log_all < turned) || (touched == 0 && log_none < turned);
+    if (turns && block.turns < Block::turns_full) {
+        ++block.turns;
+        Belief belief = belief_about(background_.boundary_rate, 4);
+        for (uint32_t i = 0; i < segment.pages; ++i) {
+            if (sights[i] != page_absent) belief = small_.next(belief, sights[i], dice_);
+        }
+        pages_.set_belief({PageId(index * block_pages), block.pages},
+                          belief_about(rates_of(belief).mean, std::max(spread_of(belief), 2)));
+        block.hot = touched > 0;
+        return;
+    }
+    double surprise = std::abs(double(touched) - expected);
+    if (surprise > 1.5 + 2 * std::sqrt(std::min(expected, present - expected) + 0.25)) {
+        block.uniform = 0;
+    }
+}
+
+// Are all on one side of the boundary, and surely? Then some stand for all from here on. Pages keep
+// their own beliefs: one for all would forget the few that are different.
+void Lesson::judge_block(size_t index) {
+    if (!background_.boundary_learnt) return;
+    Block& block = pages_.blocks[index];
+    uint32_t above = 0, below = 0;
+    for (uint32_t i = 0; i < block.pages; ++i) {
+        const BeliefRates& rates = rates_of(pages_.belief(index * block_pages + i));
+        above += rates.high > background_.boundary_rate;
+        below += rates.low < background_.boundary_rate;
+    }
+    block.uniform = above < odd_pages || below < odd_pages;
+    block.hot = above >= odd_pages;
+}
+
+}  // namespace libpool::tier

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one reading teaches: new beliefs about the pages that were looked at, which blocks are
+// uniform or have turned as a whole, and how the touches divide among near and far. Made for one
+// reading, and gone with it. Pure but for the dice it is handed.
+#pragma once
+
+#include "tier/books.h"
+#include "tier/pages.h"
+#include "tier/schedule.h"
+
+namespace libpool::tier {
+
+// What is known before the reading is looked at.
+struct Background {
+    double forgetting;     // share of each belief that returns to the prior
+    double boundary_rate;  // touches/s that part what fits near from what does not
+    bool dear;             // runs are: the books rest on all pages, not on drawn ones
+    bool boundary_learnt;  // blocks may be judged by it
+    const Prior& prior;
+};
+
+// What the reading adds up to. Touches stand for pages that were not armed, too.
+struct Sums {
+    double near = 0, far = 0;  // touches in the booking window, as believed
+    DeviantSums deviants;      // touched at the first look
+};
+
+class Lesson {
+  public:
+    Lesson(Pages& pages, const Schedule& schedule, const Reading& reading,
+           const Background& background, uint64_t& dice);
+    Sums learn();
+    // What near and far were counted in.
+    double booking_s() const { return booking_s_; }
+
+  private:
+    void learn_segment(Run segment, const Sight* sights, const uint32_t* counts);
+    void learn_counts(Run segment, const uint32_t* counts);
+    void learn_sample(Run segment, const Sight* sights);
+    void judge_block(size_t index);
+    void count_touch(PageId page, Sight sight, double weight, double unit);
+
+    Pages& pages_;
+    const Schedule& schedule_;
+    const Reading& reading_;
+    Background background_;
+    uint64_t& dice_;
+    size_t telling_, booking_;      // rungs
+    double telling_s_, booking_s_;  // their times
+    BeliefUpdate small_, huge_;     // of pages, of huge pages
+    Sums sums_;
+};
+
+}  // namespace libpool::tier
