@@ -82,19 +82,31 @@ Belief belief_unknown() { return belief_about(1, 4); }
 
 namespace {
 
-// How likely each rate is under each belief.
-const std::array<Prior, belief_count>& shapes() {
-    static const std::array<Prior, belief_count> made = [] {
-        std::array<Prior, belief_count> shapes;
+// How likely each rate is under a belief, and the points that are likely at all.
+struct Shape {
+    Prior likely;
+    size_t first, end;
+};
+
+const std::array<Shape, belief_count>& shapes() {
+    static const std::array<Shape, belief_count> made = [] {
+        constexpr double far_away = 5;  // deviations
+        std::array<Shape, belief_count> shapes;
         for (size_t belief = 0; belief < belief_count; ++belief) {
-            Prior& shape = shapes[belief];
+            Shape& shape = shapes[belief];
+            shape.first = belief_points;
+            shape.end = 0;
             float total = 0;
             for (size_t i = 0; i < belief_points; ++i) {
                 double away = (lowest + double(i) * point_step - mean_of(Belief(belief))) /
                               width_of(Belief(belief));
-                total += shape[i] = float(std::exp(-away * away / 2));
+                total += shape.likely[i] =
+                    std::abs(away) < far_away ? float(std::exp(-away * away / 2)) : 0;
+                if (shape.likely[i] == 0) continue;
+                shape.first = std::min(shape.first, i);
+                shape.end = i + 1;
             }
-            for (float& likely : shape) likely /= total;
+            for (float& likely : shape.likely) likely /= total;
         }
         return shapes;
     }();
@@ -116,24 +128,42 @@ const Prior& prior_of_nothing() {
     return made;
 }
 
-Prior prior_among(const std::array<uint64_t, belief_count>& pages) {
-    Prior prior = prior_of_nothing();
+double point_rate(size_t point) {
+    static const std::array<double, belief_points> rates = [] {
+        std::array<double, belief_points> made;
+        for (size_t i = 0; i < belief_points; ++i) {
+            made[i] = std::exp2(lowest + double(i) * point_step);
+        }
+        return made;
+    }();
+    return rates[point];
+}
+
+Prior mixture_of(const std::array<uint64_t, belief_count>& pages) {
+    Prior mixture{};
     const auto all = double(std::accumulate(pages.begin(), pages.end(), uint64_t{0}));
-    if (all == 0) return prior;
-    for (float& likely : prior) likely /= 2;
     for (size_t belief = 0; belief < belief_count; ++belief) {
         if (pages[belief] == 0) continue;
-        const auto part = float(double(pages[belief]) / all / 2);
-        for (size_t i = 0; i < belief_points; ++i) prior[i] += part * shapes()[belief][i];
+        const auto part = float(double(pages[belief]) / all);
+        const Shape& shape = shapes()[belief];
+        for (size_t i = shape.first; i < shape.end; ++i) mixture[i] += part * shape.likely[i];
     }
+    return mixture;
+}
+
+Prior prior_among(const std::array<uint64_t, belief_count>& pages) {
+    Prior prior = prior_of_nothing();
+    const Prior mixture = mixture_of(pages);
+    if (std::accumulate(mixture.begin(), mixture.end(), 0.0F) == 0) return prior;
+    for (size_t i = 0; i < belief_points; ++i) prior[i] = (prior[i] + mixture[i]) / 2;
     return prior;
 }
 
 BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget, const Prior& prior)
-    : rungs_(rungs_s.size()), forget_(float(forget)), prior_(prior), nexts_(belief_count) {
+    : rungs_(rungs_s.size()), forget_(float(forget)), nexts_(belief_count) {
     if (rungs_ == 0 || rungs_ > rung_limit) std::abort();
     for (size_t i = 0; i < belief_points; ++i) {
-        double rate = std::exp2(lowest + double(i) * point_step);
+        const double rate = point_rate(i);
         double before = 1;  // chance of no touch up to the look before
         for (size_t rung = 0; rung < rungs_; ++rung) {
             double still = std::exp(-rate * rungs_s[rung]);
@@ -143,18 +173,33 @@ BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget, const
         }
         likelihood_[rungs_][i] = float(std::max(before, 1e-6));
     }
+    for (size_t outcome = 0; outcome <= rungs_; ++outcome) {
+        for (size_t i = 0; i < belief_points; ++i) {
+            const float share = prior[i] * likelihood_[outcome][i];
+            const auto at = float(i);
+            prior_moments_[outcome].sum += share;
+            prior_moments_[outcome].first += share * at;
+            prior_moments_[outcome].second += share * at * at;
+        }
+    }
 }
 
 BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const {
-    const Prior &shape = shapes()[belief], &likelihood = likelihood_[outcome];
+    const Shape& shape = shapes()[belief];
+    const Prior& likelihood = likelihood_[outcome];
+    // Most beliefs are narrow, and the prior's part is the same for all of them.
     float sum = 0, first = 0, second = 0;
-    for (size_t i = 0; i < belief_points; ++i) {
-        float share = ((1 - forget_) * shape[i] + forget_ * prior_[i]) * likelihood[i];
-        auto at = float(i);
+    for (size_t i = shape.first; i < shape.end; ++i) {
+        const float share = shape.likely[i] * likelihood[i];
+        const auto at = float(i);
         sum += share;
         first += share * at;
         second += share * at * at;
     }
+    const Moments& prior = prior_moments_[outcome];
+    sum = (1 - forget_) * sum + forget_ * prior.sum;
+    first = (1 - forget_) * first + forget_ * prior.first;
+    second = (1 - forget_) * second + forget_ * prior.second;
     double mean_point = first / sum;
     double variance = std::max(double(second / sum) - mean_point * mean_point, 0.0);
     const double octave = lowest + mean_point * point_step;

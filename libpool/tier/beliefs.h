@@ -53,6 +53,10 @@ inline constexpr size_t belief_points = 51;
 // lowest to the highest rate, 0.4 octaves apart).
 using Prior = std::array<float, belief_points>;
 
+// Touches per second of a point.
+double point_rate(size_t point);
+// How likely each rate is among pages: so many of each belief. Sums to 1, or to 0 of no pages.
+Prior mixture_of(const std::array<uint64_t, belief_count>& pages);
 // Cold pages are many: each point is less likely than the one below.
 const Prior& prior_of_nothing();
 // Half of that, half what all pages are believed to be: pages of each belief.
@@ -87,8 +91,13 @@ class BeliefUpdate {
     Next successor(Belief belief, size_t outcome) const;
 
     size_t rungs_;
+    // Over the points, of how likely each is after an outcome.
+    struct Moments {
+        float sum = 0, first = 0, second = 0;
+    };
+
     float forget_;
-    Prior prior_;
+    std::array<Moments, rung_limit + 1> prior_moments_;  // of the prior
     std::array<Prior, rung_limit + 1> likelihood_;
     std::vector<std::array<Next, rung_limit + 1>> nexts_;  // by belief
 };
