@@ -63,19 +63,44 @@ Belief believed(const Pages& pages, PageId page, Hint hint) {
     return hint == Hint::stream ? belief_about(0, 0) : pages.belief(page);
 }
 
+// A class of pages, one belief of theirs.
+struct Kind {
+    Class of;
+    Belief belief;
+};
+
+// What a newcomer's lower bound has to beat. Sending away what the baseline has near takes more
+// than a guess.
+double beaten_of(Kind kind) {
+    const BeliefRates& rates = rates_of(kind.belief);
+    return kind.of == local ? rates.ceiling : rates.high;
+}
+
+// In which those move that may. By what they are compared by: else one that may not go would
+// stand before many that may.
 struct Orders {
-    std::array<Belief, belief_count> hottest_first, coldest_first;
+    std::vector<Kind> newcomers, victims;  // hottest first, coldest first
+    std::vector<Kind> exiles, guests;      // of them
 };
 
 const Orders& orders() {
     static const Orders made = [] {
-        Orders o;
-        std::iota(o.hottest_first.begin(), o.hottest_first.end(), Belief(0));
-        o.coldest_first = o.hottest_first;
-        std::stable_sort(o.hottest_first.begin(), o.hottest_first.end(),
-                         [](Belief a, Belief b) { return rates_of(a).low > rates_of(b).low; });
-        std::stable_sort(o.coldest_first.begin(), o.coldest_first.end(),
-                         [](Belief a, Belief b) { return rates_of(a).high < rates_of(b).high; });
+        auto kinds = [](std::initializer_list<Class> classes) {
+            std::vector<Kind> all;
+            for (Class of : classes) {
+                for (size_t i = 0; i < belief_count; ++i) all.push_back({of, Belief(i)});
+            }
+            return all;
+        };
+        Orders o{kinds({exile, outsider}), kinds({guest, local}), kinds({exile}), kinds({guest})};
+        auto hotter = [](Kind a, Kind b) {
+            return rates_of(a.belief).low > rates_of(b.belief).low;
+        };
+        auto colder = [](Kind a, Kind b) { return beaten_of(a) < beaten_of(b); };
+        std::ranges::stable_sort(o.newcomers, hotter);
+        std::ranges::stable_sort(o.exiles, hotter);
+        std::ranges::stable_sort(o.victims, colder);
+        std::ranges::stable_sort(o.guests, colder);
         return o;
     }();
     return made;
@@ -87,21 +112,19 @@ struct Quota {
     Counts at{};
 };
 
-// Walks one direction of moves through the classes in order of merit.
+// Walks one direction of moves in order of merit.
 class Queue {
   public:
-    Queue(const Counts& counts, std::vector<Class> classes,
-          const std::array<Belief, belief_count>& order)
-        : counts_(counts), classes_(std::move(classes)), order_(order) {
+    Queue(const Counts& counts, const std::vector<Kind>& order) : counts_(counts), order_(order) {
         settle();
     }
-    bool empty() const { return step_ == end(); }
-    Belief belief() const { return order_[step_ / classes_.size()]; }
-    Class kind() const { return classes_[step_ % classes_.size()]; }
-    uint64_t left() const { return counts_[kind()][belief()] - taken_; }
+    bool empty() const { return step_ == order_.size(); }
+    Kind kind() const { return order_[step_]; }
+    const BeliefRates& rates() const { return rates_of(kind().belief); }
+    uint64_t left() const { return counts_[kind().of][kind().belief] - taken_; }
     void take(uint64_t pages, Quota& quota) {
-        auto& mine = quota.take[kind()][belief()];
-        if (mine == 0) quota.at[kind()][belief()] = total_;
+        auto& mine = quota.take[kind().of][kind().belief];
+        if (mine == 0) quota.at[kind().of][kind().belief] = total_;
         mine += pages;
         total_ += pages;
         taken_ += pages;
@@ -114,13 +137,11 @@ class Queue {
     uint64_t total() const { return total_; }
 
   private:
-    size_t end() const { return classes_.size() * belief_count; }
     void settle() {
-        while (step_ < end() && counts_[kind()][belief()] == 0) ++step_;
+        while (!empty() && counts_[kind().of][kind().belief] == 0) ++step_;
     }
     const Counts& counts_;
-    std::vector<Class> classes_;
-    const std::array<Belief, belief_count>& order_;
+    const std::vector<Kind>& order_;
     size_t step_ = 0;
     uint64_t taken_ = 0;
     uint64_t total_ = 0;
@@ -200,8 +221,8 @@ void fit(const Pages& pages, uint64_t room, uint64_t must_go, uint64_t move_page
 // Back to the baseline: the hottest exiles come home, in the place of the coldest guests.
 uint64_t give_back(const Counts& counts, const Situation& situation, uint64_t room, uint64_t most,
                    Quota& quota, Plan& plan) {
-    Queue back(counts, {exile}, orders().hottest_first);
-    Queue out(counts, {guest}, orders().coldest_first);
+    Queue back(counts, orders().exiles);
+    Queue out(counts, orders().guests);
     uint64_t far_room = situation.far_room_pages;
     while (back.total() < most && !back.empty()) {
         if (room == 0) {
@@ -267,6 +288,12 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     choice.boundary_rate = marginal_rate(counts, capacity);
     if (situation.loss_ns > 0) choice.boundary_rate = std::max(choice.boundary_rate, admission);
 
+    for (size_t belief = 0; belief < belief_count; ++belief) {
+        const double low = rates_of(Belief(belief)).low;
+        if (low > admission && low > choice.boundary_rate)
+            choice.waiting += counts[still_far][belief];
+    }
+
     Quota quota;
     uint64_t room =
         choice.near < capacity ? std::min(capacity - choice.near, situation.near_room_pages) : 0;
@@ -280,8 +307,8 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         return choice;
     }
 
-    Queue victims(counts, {guest, local}, orders().coldest_first);
-    Queue newcomers(counts, {exile, outsider}, orders().hottest_first);
+    Queue victims(counts, orders().victims);
+    Queue newcomers(counts, orders().newcomers);
     uint64_t far_room = situation.far_room_pages;
     uint64_t left = situation.move_pages;  // moves that may be planned
     auto demote = [&](uint64_t wanted) {
@@ -310,9 +337,9 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     auto price_s = [&](Class kind) { return kind == guest || kind == exile ? 0 : 2 * move_s; };
     double spare_s = terms.balance_s - terms.kept_s;
     while (!newcomers.empty() && left > 0 && over == 0) {
-        double low = rates_of(newcomers.belief()).low;
+        const double low = newcomers.rates().low;
         if (low <= admission) break;
-        const double newcomer_s = price_s(newcomers.kind());
+        const double newcomer_s = price_s(newcomers.kind().of);
         auto affordable = [&](double each_s) {
             return each_s > 0 ? uint64_t(std::clamp(spare_s / each_s, 0.0, 1e9)) : UINT64_MAX;
         };
@@ -326,11 +353,12 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
             continue;
         }
         if (victims.empty() || far_room == 0 || left < 2) break;
-        // Sending away what the baseline has near takes more than a guess.
-        const BeliefRates& stays = rates_of(victims.belief());
-        double beaten = victims.kind() == local ? stays.ceiling : stays.high;
-        if (low - beaten <= 2 * admission || low < swap_ratio * beaten) break;
-        const double both_s = newcomer_s + price_s(victims.kind());
+        // Surely hotter, and by as much as two moves cost.
+        if (low < swap_ratio * beaten_of(victims.kind()) ||
+            newcomers.rates().mean - victims.rates().mean <= 2 * admission) {
+            break;
+        }
+        const double both_s = newcomer_s + price_s(victims.kind().of);
         uint64_t swaps = std::min({affordable(both_s), newcomers.left(), left / 2});
         swaps = std::min({swaps, victims.left(), far_room});
         if (swaps == 0) break;
@@ -339,7 +367,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         left -= swaps;
         demote(swaps);
     }
-    if (!victims.empty()) choice.victim_rate_high = rates_of(victims.belief()).high;
+    if (!victims.empty()) choice.victim_rate_high = beaten_of(victims.kind());
     choice.plan.demote.assign(victims.total(), no_page);
     choice.plan.promote.assign(newcomers.total(), no_page);
     collect(pages, hints, respect, quota, choice.plan);

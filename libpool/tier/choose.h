@@ -30,6 +30,7 @@ struct Choice {
     uint64_t near = 0, far = 0, guests = 0, exiles = 0;
     double near_rate = 0;                        // touches/s of all near pages, as believed
     std::array<uint64_t, belief_count> pages{};  // of each belief
+    uint64_t waiting = 0;   // hot enough to come, but have not earned their move yet
     uint64_t returned = 0;  // of the plan: undone because the balance is negative
 };
 
