@@ -13,13 +13,11 @@ namespace libpool::tier {
 
 class ChangeDetector {
   public:
-    // One reading's share of far accesses, 0…1. weight: 1 for a glance, more for one that looked at
-    // so much more that it is worth several. True: changed, just now.
-    bool see(double far_share, double weight = 1) {
+    // One reading's share of far accesses, 0…1. True: changed, just now.
+    bool see(double far_share) {
         const double away = far_share - usual_;
         if (seen_ < settle) {
-            seen_ += weight;
-            const double step = weight / seen_;
+            const double step = 1.0 / ++seen_;
             usual_ += away * step;
             variance_ += (away * (far_share - usual_) - variance_) * step;
             return false;
@@ -27,25 +25,25 @@ class ChangeDetector {
         // One reading alone proves nothing, however far off.
         const double deviations =
             std::clamp(away / std::sqrt(variance_ + least * least), -widest, widest);
-        sum_ = std::max(0.0, sum_ + weight * (deviations - slack));
+        sum_ = std::max(0.0, sum_ + deviations - slack);
         if (sum_ > limit) {
             *this = {};
             return true;
         }
         // Falling is our own work and becomes usual soon, rising slowly.
-        usual_ += away * std::min((away < 0 ? 0.1 : 0.03) * weight, 0.5);
+        usual_ += away * (away < 0 ? 0.1 : 0.03);
         const double seen = deviations * deviations * (variance_ + least * least);
         variance_ += (std::max(seen - least * least, 0.0) - variance_) * 0.03;
         return false;
     }
 
   private:
-    static constexpr double settle = 12;
+    static constexpr int settle = 12;
     static constexpr double least = 0.03;  // deviation: less is no change worth 10 s of 3 % CPU
     static constexpr double widest = 4, slack = 1, limit = 10;
     double usual_ = 0, variance_ = 0;
     double sum_ = 0;
-    double seen_ = 0;
+    int seen_ = 0;
 };
 
 }  // namespace libpool::tier

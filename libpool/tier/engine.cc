@@ -16,7 +16,7 @@ constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not 
 constexpr double idle_wait_s = 0.1;        // nothing is tracked
 constexpr uint64_t trial_pages = move_batch / 2;  // the first move: to learn what it costs here
 constexpr double batch_limit_ns = 1e9;            // of one call: stop() waits for it
-constexpr uint64_t measured_pages_min = 8;
+constexpr uint64_t measured_pages_min = 64;
 constexpr uint64_t call_cost_every = 64;  // calls between two measurements of what a call costs
 constexpr double cost_half_life_s = 60;   // of a measured cost that nothing was moved on
 constexpr uint64_t trial_run_pages = 64;  // more than the 33 up to which x86 flushes page by page
@@ -191,21 +191,34 @@ Situation Engine::situation() {
     return now;
 }
 
+// Waits until the next cycle. What the last decision could not do yet may be done meanwhile.
+bool Engine::pause(double seconds) {
+    const double end_s = clock_.now_s() + seconds;
+    for (double now_s = clock_.now_s(); now_s < end_s; now_s = clock_.now_s()) {
+        const double next_s = again_s_ > 0 ? std::min(end_s, now_s + again_s_) : end_s;
+        if (!clock_.wait(next_s - now_s)) return false;
+        if (next_s == end_s) break;
+        std::lock_guard guard(lock_);
+        decide(next_s);
+    }
+    return true;
+}
+
 bool Engine::cycle() {
     Aim aim;
     {
         std::lock_guard guard(lock_);
-        if (!tracked_.empty()) aim = policy_.aim(situation());
+        if (!tracked_.empty()) {
+            if (clock_.now_s() >= run_cost_known_s_ + run_cost_every_s) learn_run_cost();
+            aim = policy_.aim(situation());
+        }
     }
-    if (!clock_.wait(aim.runs.empty() ? std::max(idle_wait_s, aim.pause_s) : aim.pause_s)) {
-        return false;
-    }
+    if (!pause(aim.runs.empty() ? std::max(idle_wait_s, aim.pause_s) : aim.pause_s)) return false;
     if (aim.runs.empty()) return true;
 
     double start_s = clock_.now_s();
     {
         std::lock_guard guard(lock_);
-        if (start_s >= run_cost_known_s_ + run_cost_every_s) learn_run_cost();
         if (!arm(aim, start_s)) return true;
     }
     Look last;
@@ -424,6 +437,7 @@ void Engine::decide(double now_s) {
     last_decide_s_ = now_s;
     refresh_places();
     Plan plan = policy_.decide(situation());
+    again_s_ = plan.again_s;
     age_move_cost(plan, since_s);
     ++totals_.decisions;
     totals_.wanted_pages += plan.demote.size() + plan.promote.size();
@@ -536,11 +550,13 @@ void Engine::learn_call_cost(uint64_t address) {
 }
 
 void Engine::learn_move_cost(double spent_ns, uint64_t pages) {
-    if (pages < measured_pages_min) return;
     const double page_ns = std::max(spent_ns - call_ns_, 0.2 * spent_ns) / double(pages);
-    const double step = move_cost_known_ ? 0.3 * std::min(1.0, double(pages) / trial_pages) : 1;
+    // Of a few pages the call is most, and somebody else's time: they tell little.
+    const double weight = std::min(1.0, double(pages) / trial_pages);
+    const bool enough = pages >= measured_pages_min;
+    const double step = move_cost_known_ || !enough ? 0.3 * weight * weight : 1;
     move_ns_ += step * (page_ns - move_ns_);
-    move_cost_known_ = true;
+    move_cost_known_ = move_cost_known_ || enough;
     measured_move_ns_ = move_ns_;
 }
 

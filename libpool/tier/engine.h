@@ -106,6 +106,7 @@ class Engine {
     };
 
     bool cycle();
+    bool pause(double seconds);
     bool arm(const Aim& aim, double& start_s);
     Result<Look> look(Sight rung);
     void finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s);
@@ -153,6 +154,7 @@ class Engine {
     bool move_cost_known_ = false;
     double move_credit_bytes_ = 0;
     double last_decide_s_ = -1;
+    double again_s_ = 0;  // as the last plan said
     double cpu_in_moves_s_ = 0;
     double first_program_cpu_s_ = -1, first_thread_cpu_s_ = 0;
     struct Sample {

@@ -90,11 +90,11 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
     // Pages that were armed for the books alone are no fair sample of their block.
     const bool fair = !schedule_.added(segment.first);
     double weight =
-        fair ? schedule_.stands_for(block.pages, segment.pages) / schedule_.blocks_share() : 0;
+        fair ? schedule_.stands_for(block.pages, segment.pages) / schedule_.chance_of(index) : 0;
     if (block.huge) {
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
-        count_touch(first, sights[0], fair ? 1 / schedule_.blocks_share() : 0, block_pages);
+        count_touch(first, sights[0], fair ? 1 / schedule_.chance_of(index) : 0, block_pages);
         Belief next = huge_.next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
         return;

@@ -91,6 +91,8 @@ struct Situation {
 struct Plan {
     std::vector<PageId> demote;   // in the order in which they should go
     std::vector<PageId> promote;  // likewise; carried out after room was made for them
+    // More could be decided after so much time, without another reading; 0: no.
+    double again_s = 0;
 };
 
 class Policy {

@@ -13,45 +13,26 @@ constexpr double audit_share = 0.06;  // of the uniform blocks, looked at as a w
 constexpr size_t glance_blocks = 64;
 constexpr double glance_share = 0.3;  // of the budget
 // Of the budget; the bank gets what is left.
-constexpr double usual_part = 0.8, poor_part = 0.3;
-constexpr int introduction = 3;  // glances before the first full cycle
+constexpr double usual_part = 0.8, owing_part = 0.5, poor_part = 0.3;
 constexpr int wide_turns = 8;    // every so many glances look over the whole ladder
 constexpr double pause_cut = 3;  // of the mean
 constexpr double shortest_pause_s = 0.02, longest_pause_s = 0.5;  // means
-// A run that costs as much as so many pages is dear: whole stretches of blocks are armed instead of
-// parts of each, in eight places, so long that what is not run is worth it.
-constexpr double dear_pages = 64, longest_dear_pause_s = 20;
-constexpr size_t dear_stretches = 8;
-constexpr size_t dear_whole_blocks = 256;  // up to 512 MiB one run over everything is best
-constexpr double dear_worth = 2;           // a stretch's pages cost this many times its run
-// The first cycles come at once, whatever they cost: until then nothing at all is known. The bank
-// counts it.
-constexpr uint64_t dear_introduction = 4;
 // A glance that takes so many times what it should (DAMON's files, say) may be as rare as those.
-constexpr double dearer_times = 4;
-constexpr double urgent_pause_s = 0.5;
+constexpr double dearer_times = 4, longest_rare_pause_s = 20;
 constexpr double cost_step = 0.3;  // weight of the newest cycle in the cost of one
 constexpr double shortest_s = 0.00025, shortest_huge_s = 0.0001, longest_s = 1.0;
 constexpr double counting_s = 0.25;  // of exact counts: long enough to tell pages apart
 constexpr double telling_touches =
     1.5;  // touches expected of a page at the boundary within the telling rung
 
-// What a page and a run cost in a cycle: arming, disarming, some looks, some faults.
-double page_ns(const SampleCosts& costs) {
-    return 2 * costs.arm_page_ns + 0.3 * costs.fault_ns + 3 * costs.look_page_ns;
-}
-double run_ns(const SampleCosts& costs) { return 2 * costs.arm_run_ns; }
-
 }  // namespace
-
-bool runs_are_dear(const SampleCosts& costs) {
-    return run_ns(costs) > dear_pages * page_ns(costs) && costs.arm_page_ns > 0;
-}
 
 double Schedule::share_of(Mood mood) const {
     switch (mood) {
         case Mood::busy:
             return busy_share_;
+        case Mood::owing:
+            return owing_part * share_;
         case Mood::poor:
             return poor_part * share_;
         case Mood::usual:
@@ -71,9 +52,10 @@ void Schedule::charge(const Situation& situation, double share) {
         account_s_ += used_s * share;
         const double spent_s = situation.overhead_cpu_s - last_overhead_s_;
         account_s_ -= spent_s;
-        if (!full_ || dear_) glance_cost_s_ += cost_step * (spent_s - glance_cost_s_);
+        if (!full_ || scouting_) {
+            glance_cost_s_ += (glance_cost_s_ > 0 ? cost_step : 1) * (spent_s - glance_cost_s_);
+        }
         account_s_ = std::min(account_s_, 0.05);
-        if (dear_ && turn_ <= dear_introduction) account_s_ = std::max(account_s_, 0.0);
     }
     last_now_s_ = situation.now_s;
     last_cpu_s_ = situation.program_cpu_s;
@@ -104,9 +86,9 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
     if (wide) {
         for (double at_s = least * 4; at_s < telling_s / 2; at_s *= 4) add(at_s);
     } else {
-        if (!dear_) add(telling_s / 16);  // looking is dear there, too
+        add(telling_s / 16);
         add(telling_s / 4);
-        if (!dear_) add(telling_s / 2);
+        add(telling_s / 2);
     }
     add(telling_s);
     if (aim.rungs_s.empty()) aim.rungs_s.push_back(telling_s * jitter);
@@ -118,7 +100,6 @@ void Schedule::choose_rungs(Aim& aim, double boundary_rate, bool all_huge) {
 }
 
 void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs) {
-    added_.clear();
     if (also.empty()) return;
     std::vector<Run> all;
     all.reserve(runs.size() + also.size());
@@ -138,36 +119,6 @@ void Schedule::add_pages(const Pages& pages, std::span<const PageId> also, std::
     }
     add_before(UINT32_MAX);
     runs = std::move(all);
-}
-
-// Stretches of whole blocks, evenly spaced from a random place on.
-void Schedule::add_stretches(const Pages& pages, const SampleCosts& costs, std::vector<Run>& runs) {
-    std::vector<uint32_t> tracked;
-    for (size_t i = 0; i < pages.blocks.size(); ++i) {
-        if (pages.blocks[i].pages > 0) tracked.push_back(uint32_t(i));
-    }
-    if (tracked.empty()) return;
-    const double worth = dear_worth * run_ns(costs) / page_ns(costs) / block_pages;
-    auto length = size_t(std::clamp(std::ceil(worth), 1.0, double(tracked.size())));
-    if (tracked.size() <= dear_whole_blocks) length = tracked.size();
-    const double spacing = std::max(double(length), double(tracked.size()) / dear_stretches);
-    const double start = uniform() * double(tracked.size());
-    std::vector<bool> chosen(tracked.size());
-    for (double at = 0; at < double(tracked.size()); at += spacing) {
-        for (size_t i = 0; i < length; ++i) {
-            chosen[(size_t(start + at) + i) % tracked.size()] = true;
-        }
-    }
-    blocks_share_ = std::min(1.0, double(length) / spacing);  // the same chance for each
-    for (size_t i = 0; i < tracked.size(); ++i) {
-        if (!chosen[i]) continue;
-        Run run{PageId(tracked[i] * block_pages), pages.blocks[tracked[i]].pages};
-        if (!runs.empty() && runs.back().end() == run.first) {
-            runs.back().pages += run.pages;
-        } else {
-            runs.push_back(run);
-        }
-    }
 }
 
 // Counting costs nothing: all pages, all the time.
@@ -198,12 +149,16 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
     const double share = share_of(mood);
     charge(situation, share);
 
-    Aim aim;
-    if (introduced_ <= introduction) ++introduced_;
     const bool dear = runs_are_dear(situation.costs);
     if (dear != dear_) glance_cost_s_ = 0;
     dear_ = dear;
-    full_ = (account_s_ >= 0 || dear) && introduced_ > introduction;
+    added_.clear();
+    if (dear) return next_dear(pages, situation, mood);
+
+    Aim aim;
+    scouting_ = false;
+    if (introduced_ <= introduction) ++introduced_;
+    full_ = account_s_ >= 0 && introduced_ > introduction;
     size_t tracked = 0;
     for (const Block& block : pages.blocks) tracked += block.pages > 0;
     blocks_share_ = full_ || tracked <= glance_blocks ? 1 : double(glance_blocks) / double(tracked);
@@ -213,7 +168,7 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
         const Block& block = pages.blocks[i];
         if (block.pages == 0) continue;
         all_huge = all_huge && block.huge;
-        if (dear || (blocks_share_ < 1 && uniform() > blocks_share_)) continue;
+        if (blocks_share_ < 1 && uniform() > blocks_share_) continue;
         uint32_t wanted = block.pages;
         const bool audit = full_ && uniform() < audit_share;
         if (!block.huge && (!full_ || (block.uniform && !audit))) {
@@ -232,12 +187,7 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
             aim.runs.push_back(run);
         }
     }
-    added_.clear();
-    if (dear) {
-        add_stretches(pages, situation.costs, aim.runs);
-    } else {
-        add_pages(pages, also, aim.runs);
-    }
+    add_pages(pages, also, aim.runs);
     choose_rungs(aim, boundary_rate, all_huge);
     ++turn_;
 
@@ -251,24 +201,12 @@ Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situa
          50e3);
     // What glances really cost, when that is more than they should.
     const bool dearer = glance_cost_s_ > dearer_times * glance_cost_s;
-    if (dear) glance_cost_s = 0;
     glance_cost_s = std::max(glance_cost_s, glance_cost_s_);
-    const double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) *
-                        (dear ? 1 : glance_share) * std::max(cpu_rate_, 0.05);
+    const double rate = (mood == Mood::poor ? share_of(Mood::usual) : share) * glance_share *
+                        std::max(cpu_rate_, 0.05);
     mean_pause_s_ = std::clamp(glance_cost_s / std::max(rate, 1e-6), shortest_pause_s,
-                               dear || dearer ? longest_dear_pause_s : longest_pause_s);
-    if (dear && turn_ <= dear_introduction) mean_pause_s_ = shortest_pause_s;
-    if (dear && urgent_) mean_pause_s_ = std::min(mean_pause_s_, urgent_pause_s);
-    urgent_ = false;
-    if (mood == Mood::busy && !dear && !dearer) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
-    if (dear) {
-        // So few cycles that exponential pauses would leave gaps of a minute: evenly around the
-        // mean. What a booking stands for is then right on average only for rates that last that
-        // long.
-        aim.pause_s = mean_pause_s_ * (0.5 + uniform());
-        weight_s_ = mean_pause_s_;
-        return aim;
-    }
+                               dearer ? longest_rare_pause_s : longest_pause_s);
+    if (mood == Mood::busy && !dearer) mean_pause_s_ = std::min(mean_pause_s_, 0.1);
     aim.pause_s = -mean_pause_s_ * std::log(1 - uniform());
     weight_s_ = aim.pause_s < pause_cut * mean_pause_s_ ? mean_pause_s_ : 0;
     aim.pause_s = std::min(aim.pause_s, pause_cut * mean_pause_s_);

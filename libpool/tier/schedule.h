@@ -5,9 +5,11 @@
 //   often
 // Both pause for exponential times, so that no program can be in step with them. `weight_s` is the
 // inverse hazard (the mean; 0 where the pause was cut), which makes a booking of rate × weight
-// right on average for any trace fixed in advance. Where runs are dear there are full cycles only,
-// of everything or of some stretches, and pauses only vary around their mean: too few of them to
-// leave long gaps to chance. Pure but for its dice.
+// right on average for any trace fixed in advance. Where runs are dear there are other cycles:
+//   whole   one run over everything (in large memory, long stretches): at the start, after a change
+//   scout   a stretch of a sixth or less, often enough to notice a change within seconds
+// and pauses only vary around their mean: too few of them to leave long gaps to chance. Pure but
+// for its dice.
 #pragma once
 
 #include <span>
@@ -18,8 +20,9 @@ namespace libpool::tier {
 
 enum class Mood {
     usual,
-    busy,  // the program has just changed its ways: worth more CPU
-    poor,  // the bank cannot pay for moves: what is not spent on looking is
+    busy,   // the program has just changed its ways: worth more CPU
+    owing,  // a change has taken more than there was: paid back slowly
+    poor,   // the bank cannot pay for moves: what is not spent on looking is
 };
 
 // Where a run costs much more than its pages (in a guest each one interrupts every CPU that runs
@@ -43,7 +46,9 @@ class Schedule {
     // hot pages do not saturate: for books.
     size_t telling_rung() const { return telling_rung_; }
     size_t booking_rung() const { return telling_rung_ > 1 ? telling_rung_ - (dear_ ? 1 : 2) : 0; }
-    double blocks_share() const { return blocks_share_; }  // of blocks that a glance looked at
+    double blocks_share() const { return blocks_share_; }  // of blocks that were looked at
+    // That a block was to be looked at.
+    double chance_of(size_t block) const { return dear_ ? chances_[block] : blocks_share_; }
     // How many parts like this one the block has, any of which could have been armed as well.
     double stands_for(uint32_t block, uint32_t armed) const;
     // Whether a run with this first page is there for `also` only.
@@ -55,15 +60,26 @@ class Schedule {
     // now.
     void forgive() {
         account_s_ = std::max(account_s_, 0.0);
-        urgent_ = true;
+        wholes_ = std::max(wholes_, dear_introduction - 1);
     }
-    // Nothing is known: some glances first, to learn which rungs tell anything.
-    void restart() { introduced_ = 0; }
+    // Nothing is known: some glances (or a scout) first, to learn which rungs tell anything.
+    void restart() {
+        introduced_ = 0;
+        wholes_ = dear_introduction - 1;
+    }
+    // The next cycle is one of the first, where runs are dear: they come whatever they cost.
+    bool introducing() const { return introduced_ < dear_introduction; }
+    // Of the last cycle, where runs are dear. near_share: of all pages, that fits near.
+    void learn_pace(const Reading& reading, double near_share);
 
   private:
+    static constexpr int introduction = 3;       // glances before the first full cycle
+    static constexpr int dear_introduction = 3;  // a scout, whole cycles
     double share_of(Mood mood) const;
     void charge(const Situation& situation, double share);
-    void add_stretches(const Pages& pages, const SampleCosts& costs, std::vector<Run>& runs);
+    Aim next_dear(const Pages& pages, const Situation& situation, Mood mood);
+    void choose_dear_rungs(Aim& aim, double armed, double near_share, const SampleCosts& costs);
+    void add_stretches(const Pages& pages, size_t length, size_t count, std::vector<Run>& runs);
     void add_pages(const Pages& pages, std::span<const PageId> also, std::vector<Run>& runs);
     Aim count_all(const Pages& pages);
     void choose_rungs(Aim& aim, double boundary_rate, bool all_huge);
@@ -74,9 +90,13 @@ class Schedule {
     double account_s_ = 0;  // CPU seconds that may be spent; negative: a debt
     double last_cpu_s_ = 0, last_overhead_s_ = 0, last_now_s_ = -1;
     double cpu_rate_ = 1;       // CPUs that the program uses
-    double glance_cost_s_ = 0;  // of a glance, and of any cycle where runs are dear: as measured
+    double glance_cost_s_ = 0;  // of a glance or a scout: as measured
     bool dear_ = false;
-    bool urgent_ = false;  // the next cycle is not to wait, where cycles are rare
+    bool scouting_ = false;                       // the last cycle was a scout
+    int wholes_ = 0;                              // whole cycles still to come at once
+    double scout_pace_s_ = 0, whole_pace_s_ = 0;  // see learn_pace(); 0: not known yet
+    double scout_pages_ = 0;
+    std::vector<float> chances_;  // of each block, where runs are dear
     uint64_t turn_ = 0;
     std::vector<PageId> added_;  // rising
     int introduced_ = 0;         // glances since restart()

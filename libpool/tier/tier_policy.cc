@@ -10,7 +10,9 @@
 #include "tier/explain.h"
 #include "tier/lesson.h"
 #include "tier/places.h"
+#include "tier/progress.h"
 #include "tier/schedule.h"
+#include "tier/surprise.h"
 
 namespace libpool::tier {
 
@@ -20,15 +22,15 @@ namespace {
 constexpr double forgetting_usual = 0.001;
 constexpr double forgetting_changed = 0.85, forgetting_after = 0.5;
 constexpr double changed_readings = 2;
-// What a look at all pages is worth to the change detector, in glances.
-constexpr double whole_weight = 12;
-// Of the pages, moved between two such looks: up to here the second one can show a change.
-constexpr double quiet_part = 0.02;
 // How long a program is expected to stay as it is: as long as it has been, and until it has changed
 // for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
 // else.
 constexpr double stay_min_s = 5, stay_unknown_s = 120, stay_max_s = 300;
-constexpr uint64_t learning_cycles = 3;  // full ones, before blocks may be judged as a whole
+constexpr double learning_cycles = 3;  // full ones, before blocks may be judged as a whole
+constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a surprise
+// More than such a part of what fits near that is moved, or waits, is worth another decision.
+constexpr uint64_t again_part = 64;
+constexpr double again_s = 1;
 // A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
 // ever, and its average is what counts.
 constexpr double turns_fade_s = 60;
@@ -84,9 +86,15 @@ class LadderPolicy final : public TierPolicy {
 
   private:
     void note_change(double now_s);
-    double raw_far_share(const Reading& reading) const;
-    void look_for_change(const Reading& reading, const Situation& situation);
+    void learn(const Reading& reading, const Situation& situation);
     double next_forgetting();
+    // What looking more closely costs beyond the usual share comes out of what was saved of it; for
+    // the first time, out of the allowance.
+    double saved_cpu_s(const Situation& situation) const {
+        return config_.cpu_share * situation.program_cpu_s -
+               (situation.overhead_cpu_s - introduction_s_) +
+               (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
+    }
     bool busy(double now_s) const { return now_s < busy_until_s_; }
     // What has lasted will last; after a change, half as long as the last time.
     double stay_s(double now_s) const {
@@ -100,6 +108,7 @@ class LadderPolicy final : public TierPolicy {
     Schedule schedule_;
     Books books_;
     ChangeDetector change_;
+    Surprise surprise_;
     uint64_t dice_;
 
     bool begun_ = false;
@@ -112,13 +121,15 @@ class LadderPolicy final : public TierPolicy {
     double faded_s_ = 0;
     double total_rate_ = 0;  // touches/s of all pages: the most lately seen
     double boundary_rate_ = 1;
-    uint64_t near_pages_ = 0;  // capacity, as last told
+    double again_s_ = again_s;  // until the next decision without a reading
+    uint64_t near_pages_ = 0;   // capacity, as last told
     double victim_rate_high_ = 0;
     Situation last_;
     Smooth near_share_;
-    uint64_t moved_ = 0;        // pages, since the reading before
-    bool dear_ = false;         // runs are, in the cycle under way
-    uint64_t full_cycles_ = 0;  // since we began to learn
+    bool dear_ = false;          // runs are, in the cycle under way
+    double full_cycles_ = 0;     // since we began to learn; parts of all count as such
+    bool introducing_ = true;    // the cycle under way is one of the first
+    double introduction_s_ = 0;  // of CPU, that the first cycles took
     uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
 };
 
@@ -137,7 +148,6 @@ void LadderPolicy::forget(Run run) {
 void LadderPolicy::place(std::span<const PageId> pages, Place where) {
     const uint64_t moved = places_.put(pages, where, near_pages_);
     books_.spend(moved, last_.move_ns);
-    moved_ += moved;
 }
 
 Aim LadderPolicy::aim(const Situation& situation) {
@@ -146,6 +156,8 @@ Aim LadderPolicy::aim(const Situation& situation) {
         begun_ = true;
         full_cycles_ = 0;
         schedule_.restart();
+        // Where runs are dear, the first cycles do not know yet how far the program gets in them.
+        forget_more_ = runs_are_dear(situation.costs) ? changed_readings : 0;
         changed_s_ = last_decide_s_ = situation.now_s;
         busy_until_s_ = situation.now_s + config_.busy_s;
     }
@@ -157,14 +169,17 @@ Aim LadderPolicy::aim(const Situation& situation) {
     }
     const bool broke = config_.bank && full_cycles_ > 2 &&
                        books_.bank().balance_s() < kept_part * books_.bank().allowance_s();
-    // What looking more closely costs beyond the usual share comes out of what was saved of it; for
-    // the first time, out of the allowance.
-    const double saved_s =
-        config_.cpu_share * situation.program_cpu_s - situation.overhead_cpu_s +
-        (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
-    const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
-    const Mood mood = can_be_busy ? Mood::busy : broke ? Mood::poor : Mood::usual;
     dear_ = runs_are_dear(situation.costs);
+    // Nothing is known without the first cycles, so they come whatever they cost.
+    if (dear_ && introducing_) introduction_s_ = situation.overhead_cpu_s;
+    introducing_ = schedule_.introducing();
+    const double saved_s = saved_cpu_s(situation);
+    const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
+    const bool owing = dear_ && saved_s < 0;
+    const Mood mood = can_be_busy ? Mood::busy
+                      : owing     ? Mood::owing
+                      : broke     ? Mood::poor
+                                  : Mood::usual;
     std::vector<PageId> also;
     if (dear_ || situation.costs.free()) {
         books_.draw_none();  // everything is looked at, or whole blocks are
@@ -174,9 +189,19 @@ Aim LadderPolicy::aim(const Situation& situation) {
     return schedule_.next(places_.pages(), also, situation, boundary_rate, mood);
 }
 
-void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
+void LadderPolicy::observe(const Reading& seen, const Situation& situation) {
     last_ = situation;
-    if (reading.rungs_s.empty() || reading.runs.empty()) return;
+    if (seen.rungs_s.empty() || seen.runs.empty()) return;
+    if (!dear_ || !seen.counts.empty()) return learn(seen, situation);
+    const auto all = double(std::max<uint64_t>(places_.counts().all(), 1));
+    schedule_.learn_pace(seen, std::min(1.0, double(near_pages_) / all));
+    Reading reading = seen;
+    reading.rungs_s = program_times(places_.pages(), seen, situation.costs.fault_ns);
+    learn(reading, situation);
+}
+
+// Its looks are at times of the program's usual way.
+void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     Pages& pages = places_.pages();
     for (Block& block : pages.blocks) {
         if (!reading.huge.empty() || block.huge) block.huge = 0;
@@ -196,7 +221,11 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     }
     faded_s_ = situation.now_s;
     // Where cycles are rare, the one that shows a change must already be read with a short memory.
-    if (dear_ && reading.counts.empty()) look_for_change(reading, situation);
+    if (dear_ && reading.counts.empty() && full_cycles_ > learnt_cycles && forget_more_ == 0 &&
+        surprise_.see(places_.pages(), reading, schedule_.telling_rung())) {
+        note_change(situation.now_s);
+    }
+    again_s_ = again_s / 2;
     const Background background{next_forgetting(), boundary_rate_, dear_,
                                 full_cycles_ >= learning_cycles, prior_};
     Lesson lesson(pages, schedule_, reading, background, dice_);
@@ -206,25 +235,13 @@ void LadderPolicy::observe(const Reading& reading, const Situation& situation) {
     books_.book(sums.deviants, situation, exact ? lesson.booking_s() : reading.rungs_s.front(),
                 exact ? lesson.booking_s() : schedule_.weight_s() + reading.rungs_s.back(), exact);
     ++cycles_;
-    full_cycles_ += schedule_.full();
+    full_cycles_ += schedule_.full() ? schedule_.blocks_share() : 0;
 
     const double all = sums.near + sums.far;
     total_rate_ = std::max(0.97 * total_rate_, all / lesson.booking_s());
     if (all <= 0) return;
     near_share_.add(sums.near / all);
     if (!dear_ && change_.see(sums.far / all)) note_change(situation.now_s);
-}
-
-// By what is seen of all pages alone.
-void LadderPolicy::look_for_change(const Reading& reading, const Situation& situation) {
-    // Our own moves change the share, too: after many the reading says nothing.
-    const bool quiet = double(moved_) < quiet_part * double(places_.counts().all());
-    moved_ = 0;
-    const double far_share = raw_far_share(reading);
-    if (quiet && far_share >= 0 &&
-        change_.see(far_share, whole_weight * schedule_.blocks_share())) {
-        note_change(situation.now_s);
-    }
 }
 
 // Of the reading at hand; a change is forgotten over some full cycles.
@@ -242,23 +259,7 @@ void LadderPolicy::note_change(double now_s) {
     changed_s_ = now_s;
     busy_until_s_ = now_s + config_.busy_s;
     forget_more_ = changed_readings;
-    schedule_.forgive();
-}
-
-// Of the pages touched at the booking look, those that are far; -1: none was touched.
-double LadderPolicy::raw_far_share(const Reading& reading) const {
-    const size_t booking = std::min(schedule_.booking_rung(), reading.rungs_s.size() - 1);
-    const Pages& pages = places_.pages();
-    double near = 0, far = 0;
-    size_t at = 0;
-    for (const Run& run : reading.runs) {
-        for (PageId page = run.first; page < run.end(); ++page, ++at) {
-            if (reading.sights[at] > booking || page >= pages.states.size()) continue;
-            near += pages.states[page].place() == Place::near;
-            far += pages.states[page].place() == Place::far;
-        }
-    }
-    return near + far > 0 ? far / (near + far) : -1;
+    if (!dear_ || saved_cpu_s(last_) > 0) schedule_.forgive();
 }
 
 Plan LadderPolicy::decide(const Situation& situation) {
@@ -277,6 +278,14 @@ Plan LadderPolicy::decide(const Situation& situation) {
     places_.recount(choice.near, choice.far, choice.guests, choice.exiles);
     if (forget_more_ == 0) prior_ = prior_among(choice.pages);
     returned_ += choice.returned;
+    // Where readings are rare, what moved many will go on with what it could not do at once; what
+    // waits for its credit is asked about less and less often.
+    const uint64_t many = near_pages_ / again_part;
+    if (choice.plan.promote.size() > many) {
+        choice.plan.again_s = again_s_ = again_s;
+    } else if (choice.waiting > many) {
+        choice.plan.again_s = again_s_ *= 2;
+    }
     return std::move(choice.plan);
 }
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tier/progress.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace libpool::tier {
+
+namespace {
+
+// A fault in the middle of others takes so many times what the one took that was measured by
+// itself (1.8 in an emulated guest); standing still while others scan comes on top.
+constexpr double usual_fault = 1.8, slowest_fault = 4;
+constexpr double least_part = 0.1;  // of the wall clock's time
+constexpr int halvings = 24;
+
+// Share of the pages that are touched within a time, by how likely each rate is.
+double touched_within(const Prior& rates, double seconds) {
+    double share = 0;
+    for (size_t i = 0; i < belief_points; ++i) {
+        if (rates[i] > 0) share += rates[i] * (1 - std::exp(-point_rate(i) * seconds));
+    }
+    return share;
+}
+
+}  // namespace
+
+std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns) {
+    std::array<uint64_t, rung_limit> touched{};
+    std::array<uint64_t, belief_count> beliefs{};
+    uint64_t present = 0;
+    size_t at = 0;
+    for (const Run& run : reading.runs) {
+        for (PageId page = run.first; page < run.end(); ++page, ++at) {
+            const Sight sight = reading.sights[at];
+            if (sight == page_absent || page >= pages.states.size()) continue;
+            ++present;
+            ++beliefs[pages.belief(page)];
+            if (sight < rung_limit) ++touched[sight];
+        }
+    }
+    std::vector<double> times = reading.rungs_s;
+    if (present == 0) return times;
+    const Prior rates = mixture_of(beliefs);
+    double so_far = 0, before_s = 0;
+    for (size_t rung = 0; rung < times.size(); ++rung) {
+        so_far += double(touched[rung]);
+        const double wall_s = times[rung], faults_s = so_far * fault_ns * 1e-9;
+        const double least_s = std::max(wall_s - slowest_fault * faults_s, least_part * wall_s);
+        const double most_s = std::max(wall_s - usual_fault * faults_s, least_s);
+        double low_s = least_s, high_s = most_s;
+        for (int i = 0; i < halvings && high_s > 1.02 * low_s; ++i) {
+            const double middle_s = std::sqrt(low_s * high_s);
+            const bool enough = touched_within(rates, middle_s) * double(present) >= so_far;
+            (enough ? high_s : low_s) = middle_s;
+        }
+        times[rung] = std::max(std::sqrt(low_s * high_s), before_s * 1.02 + 1e-6);
+        before_s = times[rung];
+    }
+    return times;
+}
+
+}  // namespace libpool::tier

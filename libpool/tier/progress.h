@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far the program got up to each look of a cycle. When everything is armed in one run, its
+// first touches are faults one after another, and it stands still while pages are armed and looked
+// at: 60 ms may pass in which it makes 3 ms of its usual way (an emulated guest: 8 us a fault; as
+// many touches as fit in the rest of the time). By the wall clock a page touched 190 times a second
+// then looks like one touched 10 times, and so do many colder ones. So time is read off the
+// touches: after which time should so many pages of these be touched, by what is believed of them?
+// Pure.
+#pragma once
+
+#include <vector>
+
+#include "tier/pages.h"
+
+namespace libpool::tier {
+
+// Seconds of the program's usual way up to each look: rising, at most the wall clock's less what
+// the faults took at least, and not less than it less what they can have taken at most.
+std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns);
+
+}  // namespace libpool::tier
