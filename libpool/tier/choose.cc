@@ -353,11 +353,11 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
             continue;
         }
         if (victims.empty() || far_room == 0 || left < 2) break;
-        // Surely hotter, and by as much as two moves cost.
-        if (low < swap_ratio * beaten_of(victims.kind()) ||
-            newcomers.rates().mean - victims.rates().mean <= 2 * admission) {
-            break;
-        }
+        // Surely hotter, and surely by as much as two moves cost; where readings are rare, probably
+        // by that much, since being sure would take too long.
+        const double beaten = beaten_of(victims.kind());
+        const double by = terms.rare ? newcomers.rates().mean - victims.rates().mean : low - beaten;
+        if (low < swap_ratio * beaten || by <= 2 * admission) break;
         const double both_s = newcomer_s + price_s(victims.kind().of);
         uint64_t swaps = std::min({affordable(both_s), newcomers.left(), left / 2});
         swaps = std::min({swaps, victims.left(), far_room});

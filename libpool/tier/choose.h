@@ -38,6 +38,7 @@ struct Terms {
     double stay_s = 30;
     double passed_s = 0.25;  // since the last choice: what credits grow by
     double balance_s = 0;    // of the bank; endless without one
+    bool rare = false;       // readings are
     double kept_s = 0;       // of it, not to be spent, so that small losses do not undo everything
 };
 

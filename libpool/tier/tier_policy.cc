@@ -270,6 +270,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     terms.stay_s = stay_s(situation.now_s);
     terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
     terms.balance_s = config_.bank ? books_.bank().balance_s() : 1e9;
+    terms.rare = dear_;
     terms.kept_s = kept_part * books_.bank().allowance_s();
     last_decide_s_ = situation.now_s;
     Choice choice = choose(places_.pages(), hints_, situation, terms, dice_);
