@@ -11,6 +11,7 @@
 
 #include "fake_fmd.h"
 #include "fake_tree.h"
+#include "soon.h"
 
 namespace poold {
 namespace {
@@ -129,15 +130,6 @@ struct World {
                              {"want", want}}});
     }
 };
-
-bool soon(const std::function<bool()>& what, std::chrono::milliseconds limit = 8s) {
-    auto end = std::chrono::steady_clock::now() + limit;
-    while (std::chrono::steady_clock::now() < end) {
-        if (what()) return true;
-        std::this_thread::sleep_for(10ms);
-    }
-    return what();
-}
 
 TEST(Agent, ReportsAtOnceAndPlugsWhatIsWished) {
     World world;

@@ -25,9 +25,9 @@ TEST(Check, AFitHost) {
     CheckResult result = check_host(host.fake.tree());
     EXPECT_EQ(result.the_one_thing(), "");
     EXPECT_NE(result.as_text().find("This host is fit for pooled memory."), std::string::npos);
-    auto json = nlohmann::json::parse(result.as_json());
-    EXPECT_EQ(json["ok"], true);
-    EXPECT_GE(json["findings"].size(), 8u);
+    auto answer = nlohmann::json::parse(result.as_json());
+    EXPECT_EQ(answer["ok"], true);
+    EXPECT_GE(answer["findings"].size(), 8u);
 }
 
 TEST(Check, TheFirstThingInTheOrderOfMending) {

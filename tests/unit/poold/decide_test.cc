@@ -5,10 +5,11 @@
 
 #include <gtest/gtest.h>
 
+#include "fake_tree.h"
+
 namespace poold {
 namespace {
 
-constexpr uint64_t mib = 1 << 20;
 const std::vector<ExtentState> states = {
     ExtentState::pending,    ExtentState::accepted,  ExtentState::plugging, ExtentState::plugged,
     ExtentState::unplugging, ExtentState::releasing, ExtentState::stuck};

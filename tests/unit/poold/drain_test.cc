@@ -11,22 +11,22 @@
 #include "fake_tree.h"
 #include "poold/blocks.h"
 #include "poold/fd.h"
+#include "soon.h"
 
 namespace poold {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr uint64_t mib = 1 << 20;
 constexpr uint64_t page = 4096;
 constexpr uint64_t anon_mapped = (1 << 12) | (1 << 11) | (1 << 5);
 constexpr uint64_t file_unmapped = (1 << 5) | (1 << 3);
 
-struct World {
+struct Machine {
     FakeTree fake;
     Key key{1, 0, 256 * mib};
 
-    World() {
+    Machine() {
         fake.add_host();
         fake.add_pooled("0000:0d:00.0", "0 268435456 plugged plugged ram dax0.0 1 -\n");
         fake.add_dax("dax0.0", 0, 256 * mib, "online");
@@ -75,19 +75,13 @@ DrainLimits quick() {
     return limits;
 }
 
-Drainer make_drainer(World& world) {
+Drainer make_drainer(Machine& world) {
     return Drainer(
         world.fake.tree(), quick(), [](const std::string&) {}, [] {});
 }
 
-bool soon(const std::function<bool()>& what) {
-    auto end = std::chrono::steady_clock::now() + 5s;
-    while (!what() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(5ms);
-    return what();
-}
-
 TEST(Blocks, AreThoseOfTheExtentAndNoOthers) {
-    World world;
+    Machine world;
     Blocks blocks = world.blocks();
     EXPECT_EQ(blocks.problem, "");
     EXPECT_EQ(blocks.online, (std::vector<uint64_t>{34, 35}));
@@ -98,7 +92,7 @@ TEST(Blocks, AreThoseOfTheExtentAndNoOthers) {
 
 TEST(Blocks, AnyDoubtStopsIt) {
     auto problem_after = [](const std::function<void(FakeTree&)>& damage) {
-        World world;
+        Machine world;
         damage(world.fake);
         Blocks blocks = world.blocks();
         EXPECT_TRUE(blocks.online.empty() && blocks.offline.empty());
@@ -116,7 +110,7 @@ TEST(Blocks, AnyDoubtStopsIt) {
 }
 
 TEST(Usage, CountsWhatHoldsSomething) {
-    World world;
+    Machine world;
     world.flags(0, 100, anon_mapped);
     world.flags(1 * mib, 50, file_unmapped);
     world.flags(2 * mib, 70, 1 << 10);        // free
@@ -130,7 +124,7 @@ TEST(Usage, CountsWhatHoldsSomething) {
 }
 
 TEST(Usage, HoldersAreThoseWithPagesInTheRange) {
-    World world;
+    Machine world;
     auto process = [&](int pid, const std::string& comm, const std::string& numa,
                        uint64_t address) {
         const std::string folder = "/proc/" + std::to_string(pid);
@@ -181,7 +175,7 @@ TEST(Room, IsWhatTheOtherNodesCanTake) {
 }
 
 TEST(Drain, TakesItsOwnBlocksOfflineAndNoOthers) {
-    World world;
+    Machine world;
     world.flags(0, 1000, anon_mapped);
     Drainer drainer = make_drainer(world);
     drainer.set({world.empty()});
@@ -191,7 +185,7 @@ TEST(Drain, TakesItsOwnBlocksOfflineAndNoOthers) {
 }
 
 TEST(Drain, WithoutRoomElsewhereNothingIsMovedAndTheFiguresAreSaid) {
-    World world;
+    Machine world;
     world.flags(0, 64 * mib / page, anon_mapped);
     world.fake.set_node(0, "0-1", 2000 << 10, 40 << 10);
     Drainer drainer = make_drainer(world);
@@ -208,7 +202,7 @@ TEST(Drain, WithoutRoomElsewhereNothingIsMovedAndTheFiguresAreSaid) {
 }
 
 TEST(Drain, APageThatDoesNotMoveEndsTheTryAndNamesWhoHoldsIt) {
-    World world;
+    Machine world;
     world.flags(128 * mib, 31 * mib / page, anon_mapped);
     world.flags(200 * mib, 6 * mib / page, file_unmapped);
     world.make_stuck(35);
@@ -222,7 +216,7 @@ TEST(Drain, APageThatDoesNotMoveEndsTheTryAndNamesWhoHoldsIt) {
 }
 
 TEST(Drain, RoomThatRunsOutHalfWayStopsIt) {
-    World world;
+    Machine world;
     world.flags(0, 64 * mib / page, anon_mapped);
     world.make_stuck(34);
     DrainLimits limits = quick();
@@ -239,7 +233,7 @@ TEST(Drain, RoomThatRunsOutHalfWayStopsIt) {
 }
 
 TEST(Drain, AReleaseThatIsCalledOffIsGivenUpAndRefilled) {
-    World world;
+    Machine world;
     world.make_stuck(35);
     world.flags(128 * mib, 100, anon_mapped);
     DrainLimits limits = quick();
@@ -255,7 +249,7 @@ TEST(Drain, AReleaseThatIsCalledOffIsGivenUpAndRefilled) {
 }
 
 TEST(Drain, TheEndOfTheAgentInterruptsItAndLeavesMemoryAsItIs) {
-    World world;
+    Machine world;
     world.make_stuck(34);
     world.flags(0, 100, anon_mapped);
     DrainLimits limits = quick();

@@ -15,6 +15,8 @@
 
 namespace poold {
 
+constexpr uint64_t mib = 1 << 20;
+
 class FakeTree {
   public:
     FakeTree() {

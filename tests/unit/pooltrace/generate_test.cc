@@ -10,7 +10,7 @@
 namespace libpool::tier::trace {
 namespace {
 
-GenerateOptions small(std::string kind) {
+GenerateOptions short_trace(std::string kind) {
     GenerateOptions o;
     o.kind = std::move(kind);
     o.pages = 400;
@@ -32,7 +32,7 @@ double share_of(const Trace& trace, uint32_t epoch, uint32_t from, uint32_t to) 
 TEST(Generate, EveryKindMakesWhatWasAskedFor) {
     for (const KindInfo& kind : kinds()) {
         SCOPED_TRACE(kind.name);
-        GenerateOptions o = small(std::string(kind.name));
+        GenerateOptions o = short_trace(std::string(kind.name));
         auto made = generate(o);
         ASSERT_TRUE(made) << made.error().sentence;
         EXPECT_EQ(made->trace.pages, 400u);
@@ -46,16 +46,16 @@ TEST(Generate, EveryKindMakesWhatWasAskedFor) {
 }
 
 TEST(Generate, TheHotSetJumpsHalfWay) {
-    auto made = generate(small("hot"));
+    auto made = generate(short_trace("hot"));
     EXPECT_EQ(made->jumps, std::vector<uint32_t>{20});
     EXPECT_NEAR(share_of(made->trace, 19, 200, 240), 0.91, 0.01);
     EXPECT_NEAR(share_of(made->trace, 20, 300, 340), 0.91, 0.01);
-    auto scattered = generate(small("scattered"));
+    auto scattered = generate(short_trace("scattered"));
     EXPECT_LT(share_of(scattered->trace, 19, 200, 240), 0.4);
 }
 
 TEST(Generate, ZipfIsSkewed) {
-    auto made = generate(small("zipf"));
+    auto made = generate(short_trace("zipf"));
     auto row = made->trace.epoch(5);
     std::vector<uint32_t> counts(row.begin(), row.end());
     std::ranges::sort(counts, std::greater{});
@@ -68,12 +68,13 @@ TEST(Generate, ZipfIsSkewed) {
 }
 
 TEST(Generate, AdversariesDoWhatTheirNamesSay) {
-    auto turns = generate(small("turns"));  // first the far half of the pairs, then the near one
+    auto turns =
+        generate(short_trace("turns"));  // first the far half of the pairs, then the near one
     EXPECT_EQ(share_of(turns->trace, 7, 50, 100), 1);
     EXPECT_EQ(share_of(turns->trace, 8, 0, 50), 1);
-    auto cyclic = generate(small("cyclic"));
+    auto cyclic = generate(short_trace("cyclic"));
     EXPECT_EQ(share_of(cyclic->trace, 9, 1, 2), 1);
-    auto phase = generate(small("phase"));
+    auto phase = generate(short_trace("phase"));
     EXPECT_EQ(share_of(phase->trace, 8, 50, 400), 1);
     EXPECT_EQ(share_of(phase->trace, 9, 0, 50), 1);
 }
@@ -98,7 +99,7 @@ TEST(Generate, AnAdversaryIsDrawnWithinItsLimits) {
 
 TEST(Generate, WhatMakesNoSenseIsOneSentence) {
     auto wrong = [](auto change) {
-        GenerateOptions o = small("hot");
+        GenerateOptions o = short_trace("hot");
         change(o);
         auto made = generate(o);
         return made ? std::string("made") : made.error().sentence;

@@ -4,10 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include "hosts.h"
+
 namespace cxlpool::sim {
 namespace {
-
-const HostName h1{"h1"}, h2{"h2"};
 
 SimDevice small_device() {
     return SimDevice(DeviceName{"mem0"},

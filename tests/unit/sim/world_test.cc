@@ -8,11 +8,11 @@
 #include <algorithm>
 
 #include "backend/sim/backend.h"
+#include "hosts.h"
 
 namespace cxlpool::sim {
 namespace {
 
-const HostName h1{"h1"}, h2{"h2"};
 const DeviceName mem0{"mem0"};
 const Range low{0, 256 * MiB};
 
