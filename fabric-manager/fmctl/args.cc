@@ -170,7 +170,7 @@ class Parser {
     Args args_;
 };
 
-std::string line(const Option& option) {
+std::string option_line(const Option& option) {
     std::string name(option.name);
     if (option.takes == Takes::maybe_value)
         name += fmt::format("[={}]", option.value);
@@ -228,7 +228,7 @@ std::string help(const std::vector<Verb>& verbs, const std::vector<Option>& glob
         "usage: fmctl [options] NOUN VERB [NAME] [options]\n\n";
     for (const Verb& verb : verbs) out += fmt::format("  {:<20} {}\n", synopsis(verb), verb.help);
     out += "\noptions of every command\n";
-    for (const Option& option : global) out += line(option);
+    for (const Option& option : global) out += option_line(option);
     out +=
         "\nSizes are binary: 256M is 256 MiB.\n"
         "Exit codes: 0 done, 1 refused, 2 wrong command line, 3 the fabric failed, 4 time-out.\n";
@@ -238,9 +238,9 @@ std::string help(const std::vector<Verb>& verbs, const std::vector<Option>& glob
 std::string help(const Verb& verb, const std::vector<Option>& global) {
     std::string out = fmt::format("usage: fmctl {} [options]\n\n{}\n", synopsis(verb), verb.help);
     if (!verb.options.empty()) out += "\noptions\n";
-    for (const Option& option : verb.options) out += line(option);
+    for (const Option& option : verb.options) out += option_line(option);
     out += "\noptions of every command\n";
-    for (const Option& option : global) out += line(option);
+    for (const Option& option : global) out += option_line(option);
     return out;
 }
 

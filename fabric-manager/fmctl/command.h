@@ -11,6 +11,8 @@
 
 namespace cxlpool::fmctl {
 
+inline constexpr int poll_s = 30;  // how long one question for news may wait at fmd
+
 inline constexpr int exit_ok = 0;
 inline constexpr int exit_refused = 1;
 inline constexpr int exit_usage = 2;

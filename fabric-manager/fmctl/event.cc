@@ -11,7 +11,6 @@
 namespace cxlpool::fmctl {
 namespace {
 
-constexpr int poll_s = 30;
 constexpr std::uint64_t most_events = 10'000;
 
 Result<std::uint64_t> parse_limit(const std::string& text) {

@@ -11,8 +11,6 @@
 namespace cxlpool::fmctl {
 namespace {
 
-constexpr int poll_s = 30;
-
 int show_once(Command& command) {
     return show(command, "/v1/fabric", wire::decode_fabric, fabric_text);
 }

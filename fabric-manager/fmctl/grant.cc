@@ -64,7 +64,7 @@ void print_name_and_state(const Command& command, const GrantView& grant, const 
         print(fmt::format("{}  {}\n", printable(grant.name.text), name_of(grant.state)));
 }
 
-Result<std::string> path_of(const Command& command) {
+Result<std::string> grant_path(const Command& command) {
     const auto name = parse_name("grant", command.args.argument);
     if (!name) return std::unexpected(name.error());
     return "/v1/grants/" + *name;
@@ -152,13 +152,13 @@ int grant_list(Command& command) {
 }
 
 int grant_show(Command& command) {
-    const auto path = path_of(command);
+    const auto path = grant_path(command);
     if (!path) return say_usage(path.error().message);
     return show(command, *path, wire::decode_grant, describe_grant);
 }
 
 int grant_release(Command& command) {
-    const auto path = path_of(command);
+    const auto path = grant_path(command);
     if (!path) return say_usage(path.error().message);
     const auto seconds = patience(command.args, release_patience_s);
     if (!seconds) return say_usage(seconds.error().message);

@@ -10,7 +10,7 @@ namespace cxlpool::fmctl {
 namespace {
 
 // The path of the host in the API, or why the argument is no name.
-Result<std::string> path_of(const Command& command) {
+Result<std::string> host_path(const Command& command) {
     const auto name = parse_name("host", command.args.argument);
     if (!name) return std::unexpected(name.error());
     return "/v1/hosts/" + *name;
@@ -23,13 +23,13 @@ int host_list(Command& command) {
 }
 
 int host_show(Command& command) {
-    const auto path = path_of(command);
+    const auto path = host_path(command);
     if (!path) return say_usage(path.error().message);
     return show(command, *path, wire::decode_host, describe_host);
 }
 
 int host_fence(Command& command) {
-    const auto path = path_of(command);
+    const auto path = host_path(command);
     if (!path) return say_usage(path.error().message);
     const auto text =
         command.client.post(*path + "/fence" + (command.dry_run() ? "?dry_run=1" : ""), "");

@@ -13,41 +13,41 @@
 namespace cxlpool::wire {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // Bytes that are not UTF-8 can only come from outside, within a sentence: shown as U+FFFD.
-std::string text_of(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string text_of(const OrderedJson& json) {
+    return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 template <class T>
-Json optional(const std::optional<T>& value) {
-    return value ? Json(*value) : Json(nullptr);
+OrderedJson optional(const std::optional<T>& value) {
+    return value ? OrderedJson(*value) : OrderedJson(nullptr);
 }
 
 template <class List, class Convert>
-Json array(const List& list, Convert convert) {
-    Json out = Json::array();
+OrderedJson array(const List& list, Convert convert) {
+    OrderedJson out = OrderedJson::array();
     for (const auto& entry : list) out.push_back(convert(entry));
     return out;
 }
 
-Json names(const std::vector<HostName>& hosts) {
+OrderedJson names(const std::vector<HostName>& hosts) {
     return array(hosts, [](const HostName& host) { return host.text; });
 }
 
-Json json_of(const Extent& extent) {
+OrderedJson json_of(const Extent& extent) {
     return {
         {"device", extent.device.text}, {"dpa", extent.range.dpa}, {"len", extent.range.length}};
 }
 
-Json json_of(const DeviceView& device) {
+OrderedJson json_of(const DeviceView& device) {
     return {{"name", device.name.text}, {"serial", device.serial},      {"size", device.size},
             {"block", device.block},    {"free", device.free},          {"granted", device.granted},
             {"dirty", device.dirty},    {"hosts", names(device.hosts)}, {"note", device.note}};
 }
 
-Json json_of(const HostView& host) {
+OrderedJson json_of(const HostView& host) {
     return {{"name", host.name.text},
             {"state", name_of(host.state)},
             {"state_text", host.state_text},
@@ -60,19 +60,21 @@ Json json_of(const HostView& host) {
             {"driver", host.driver}};
 }
 
-Json json_of(const SeenOn& seen) {
-    return {{"host", seen.host.text}, {"nodes", Json(seen.nodes)}, {"dax", Json(seen.dax)}};
+OrderedJson json_of(const SeenOn& seen) {
+    return {{"host", seen.host.text},
+            {"nodes", OrderedJson(seen.nodes)},
+            {"dax", OrderedJson(seen.dax)}};
 }
 
-Json json_of(const TimelineEntry& entry) {
+OrderedJson json_of(const TimelineEntry& entry) {
     return {{"what", entry.what}, {"ms", entry.ms}, {"time_us", entry.time_us}};
 }
 
-Json extents_of(const std::vector<Extent>& extents) {
+OrderedJson extents_of(const std::vector<Extent>& extents) {
     return array(extents, [](const Extent& extent) { return json_of(extent); });
 }
 
-Json json_of(const GrantView& grant) {
+OrderedJson json_of(const GrantView& grant) {
     return {{"name", grant.name.text},
             {"id", grant.id.value},
             {"hosts", names(grant.hosts)},
@@ -88,14 +90,14 @@ Json json_of(const GrantView& grant) {
             {"latency_ms", optional(grant.latency_ms)}};
 }
 
-Json json_of(const Plan& plan) {
+OrderedJson json_of(const Plan& plan) {
     return {{"dry_run", true},
             {"grant", plan.grant.text},
             {"extents", extents_of(plan.extents)},
-            {"steps", Json(plan.steps)}};
+            {"steps", OrderedJson(plan.steps)}};
 }
 
-Json json_of(const DoctorRow& row) {
+OrderedJson json_of(const DoctorRow& row) {
     return {{"extent", describe(row.extent)},
             {"device_name", row.extent.device.text},
             {"dpa", row.extent.range.dpa},
@@ -110,40 +112,41 @@ Json json_of(const DoctorRow& row) {
             {"note", row.note}};
 }
 
-Json json_of(const DoctorView& doctor) {
+OrderedJson json_of(const DoctorView& doctor) {
     return {{"ok", doctor.ok},
             {"rows", array(doctor.rows, [](const DoctorRow& row) { return json_of(row); })}};
 }
 
-Json json_of(const EventView& event) {
-    Json out{{"seq", event.seq}, {"time", format_time(event.time_us)}, {"kind", event.kind}};
+OrderedJson json_of(const EventView& event) {
+    OrderedJson out{{"seq", event.seq}, {"time", format_time(event.time_us)}, {"kind", event.kind}};
     if (!event.host.empty()) out["host"] = event.host;
     if (!event.grant.empty()) out["grant"] = event.grant;
     out["text"] = event.text;
     return out;
 }
 
-Json json_of(const DesiredExtent& extent) {
+OrderedJson json_of(const DesiredExtent& extent) {
     return {{"serial", extent.serial},    {"dpa", extent.range.dpa},
             {"len", extent.range.length}, {"grant", extent.grant.text},
             {"use", name_of(extent.use)}, {"want", extent.plugged ? "plugged" : "unplugged"}};
 }
 
-Json json_of(const ReportedExtent& extent) {
-    Json out{{"dpa", extent.range.dpa}, {"len", extent.range.length}, {"state", extent.state}};
+OrderedJson json_of(const ReportedExtent& extent) {
+    OrderedJson out{
+        {"dpa", extent.range.dpa}, {"len", extent.range.length}, {"state", extent.state}};
     if (extent.use) out["use"] = name_of(*extent.use);
     if (extent.node) out["node"] = *extent.node;
     out["dax"] = extent.dax;
     out["error"] = extent.error;
     if (extent.used) out["used"] = *extent.used;
-    out["held"] = array(extent.held, [](const ReportedExtent::Holder& holder) -> Json {
+    out["held"] = array(extent.held, [](const ReportedExtent::Holder& holder) -> OrderedJson {
         return {{"pid", holder.pid}, {"comm", holder.comm}, {"bytes", holder.bytes}};
     });
     out["held_kernel"] = extent.held_kernel;
     return out;
 }
 
-Json json_of(const ReportedDevice& device) {
+OrderedJson json_of(const ReportedDevice& device) {
     return {{"serial", device.serial},
             {"region_base", device.region_base},
             {"region_len", device.region_len},
@@ -195,7 +198,7 @@ std::string encode(const std::vector<EventView>& events) {
     return text_of(array(events, [](const EventView& event) { return json_of(event); }));
 }
 std::string encode_line(const EventView& event) {
-    return json_of(event).dump(-1, ' ', true, Json::error_handler_t::replace);
+    return json_of(event).dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
 }
 
 std::string encode(const Desired& desired) {
@@ -210,13 +213,14 @@ std::string encode(const ReplyBody& reply) {
 }
 
 std::string encode(const Error& error) {
-    return text_of({{"error", Json{{"code", name_of(error.code)}, {"message", error.message}}}});
+    return text_of(
+        {{"error", OrderedJson{{"code", name_of(error.code)}, {"message", error.message}}}});
 }
 
 std::string encode_rev(std::uint64_t rev) { return text_of({{"rev", rev}}); }
 
 std::string encode(const CreateGrant& create) {
-    Json out = Json::object();
+    OrderedJson out = OrderedJson::object();
     if (create.name) out["name"] = create.name->text;
     out["hosts"] = names(create.hosts);
     out["size"] = create.size;
@@ -237,16 +241,16 @@ std::string encode(const HostReport& report) {
          {"online_policy", report.online_policy},
          {"devices",
           array(report.devices, [](const ReportedDevice& device) { return json_of(device); })},
-         {"pressure", Json{{"some_avg10", report.pressure_some_avg10}}},
-         {"nodes", array(report.nodes, [](const ReportedNode& node) -> Json {
+         {"pressure", OrderedJson{{"some_avg10", report.pressure_some_avg10}}},
+         {"nodes", array(report.nodes, [](const ReportedNode& node) -> OrderedJson {
               return {{"node", node.node}, {"total", node.total}, {"free", node.free}};
           })}});
 }
 
 std::string pretty(std::string_view text) {
-    const Json json = Json::parse(text, nullptr, false);
+    const OrderedJson json = OrderedJson::parse(text, nullptr, false);
     if (json.is_discarded()) return std::string(text);
-    return json.dump(2, ' ', true, Json::error_handler_t::replace);
+    return json.dump(2, ' ', true, OrderedJson::error_handler_t::replace);
 }
 
 std::string format_time(std::int64_t time_us) {
