@@ -34,7 +34,7 @@ Snapshot full() {
     return s;
 }
 
-std::string refused(const char* request) {
+std::string refused_request(const char* request) {
     auto decoded = decode_request(request);
     return decoded ? "taken" : decoded.error().sentence;
 }
@@ -99,25 +99,25 @@ TEST(ControlJson, RequestsComeBackAsTheyWere) {
 }
 
 TEST(ControlJson, RequestsThatAreNone) {
-    EXPECT_EQ(refused(""), "the request is no JSON object");
-    EXPECT_EQ(refused("[1]"), "the request is no JSON object");
-    EXPECT_EQ(refused("{}"), "the request does not say what to do");
-    EXPECT_EQ(refused("{\"do\":1}"), "the request does not say what to do");
-    EXPECT_EQ(refused("{\"do\":\"stop\"}"),
+    EXPECT_EQ(refused_request(""), "the request is no JSON object");
+    EXPECT_EQ(refused_request("[1]"), "the request is no JSON object");
+    EXPECT_EQ(refused_request("{}"), "the request does not say what to do");
+    EXPECT_EQ(refused_request("{\"do\":1}"), "the request does not say what to do");
+    EXPECT_EQ(refused_request("{\"do\":\"stop\"}"),
               "the request asks for something that is not known here");
-    EXPECT_EQ(refused("{\"do\":\"status\",\"x\":1}"),
+    EXPECT_EQ(refused_request("{\"do\":\"status\",\"x\":1}"),
               "the request has a member that is not known here");
-    EXPECT_EQ(refused("{\"do\":\"explain\"}"), "explain needs an address");
-    EXPECT_EQ(refused("{\"do\":\"explain\",\"address\":-1}"),
+    EXPECT_EQ(refused_request("{\"do\":\"explain\"}"), "explain needs an address");
+    EXPECT_EQ(refused_request("{\"do\":\"explain\",\"address\":-1}"),
               "\"address\" is not of the form that was expected");
-    EXPECT_EQ(refused("{\"do\":\"pages\",\"first\":0,\"pages\":0}"),
+    EXPECT_EQ(refused_request("{\"do\":\"pages\",\"first\":0,\"pages\":0}"),
               "pages takes 1 to 32768 of them");
-    EXPECT_EQ(refused("{\"do\":\"pages\",\"first\":0,\"pages\":40000}"),
+    EXPECT_EQ(refused_request("{\"do\":\"pages\",\"first\":0,\"pages\":40000}"),
               "pages takes 1 to 32768 of them");
-    EXPECT_EQ(refused("{\"do\":\"set\"}"), "set names nothing to set");
-    EXPECT_EQ(refused("{\"do\":\"set\",\"cpu_share\":9}"),
+    EXPECT_EQ(refused_request("{\"do\":\"set\"}"), "set names nothing to set");
+    EXPECT_EQ(refused_request("{\"do\":\"set\",\"cpu_share\":9}"),
               "cpu_share 9 is not within 0.0001 and 0.5");
-    EXPECT_EQ(refused("{\"do\":\"set\",\"cpu_share\":null}"),
+    EXPECT_EQ(refused_request("{\"do\":\"set\",\"cpu_share\":null}"),
               "cpu_share nan is not within 0.0001 and 0.5");
 }
 
