@@ -106,10 +106,13 @@ Result<void> Tiering::prepare() {
 
     config_.near_limit_bytes = settings_.near_limit_bytes;
     config_.move_limit_bytes_per_s = settings_.move_limit_bytes_per_s;
-    config_.loss_ns = measure_gain_ns(config_.near_nodes.front(), config_.far_nodes.front())
-                          .value_or(usual_loss_ns);
-    loads_ = make_load_source();
-    probe_ = std::make_unique<LatencyProbe>(*loads_, told_.near, told_.far);
+    config_.loss_ns = settings_.loss_ns;
+    if (config_.loss_ns <= 0) {
+        config_.loss_ns = measure_gain_ns(config_.near_nodes.front(), config_.far_nodes.front())
+                              .value_or(usual_loss_ns);
+        loads_ = make_load_source();
+        probe_ = std::make_unique<LatencyProbe>(*loads_, told_.near, told_.far);
+    }
     TierConfig policy;
     policy.cpu_share = settings_.cpu_share;
     policy.busy_cpu_share = std::max(policy.busy_cpu_share, policy.cpu_share);
@@ -155,10 +158,10 @@ void Tiering::look_at_nodes(double now_s) {
         if (nodes_->now() != told_) {
             told_ = nodes_->now();
             engine_->set_nodes(told_.near, told_.far);
-            probe_->set_nodes(told_.near, told_.far);
+            if (probe_) probe_->set_nodes(told_.near, told_.far);
         }
     }
-    if (!probe_->step(now_s)) return;
+    if (!probe_ || !probe_->step(now_s)) return;
     ProbeReading reading = probe_->reading();
     if (reading.known) engine_->set_loss_ns(reading.loss_ns());
 }

@@ -90,7 +90,7 @@ class Tiering final : public tier::Controlled {
     tier::TierNodes told_;         // to the engine
     std::string nodes_in_kernel_;  // the list of those with memory, when last read
     std::unique_ptr<tier::LoadSource> loads_;
-    std::unique_ptr<tier::LatencyProbe> probe_;
+    std::unique_ptr<tier::LatencyProbe> probe_;  // none when the gain was given
     RangeBook book_;
     double next_follow_s_ = 0;
     std::atomic<bool> ended_ = false;

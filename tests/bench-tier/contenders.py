@@ -12,6 +12,7 @@ MIB = 1 << 20
 # hardware (60 us instead of 3). The kernel and DAMON weigh no costs.
 GAIN_NS = 3000
 CPU_PPM = 20000  # of sampling and deciding: an emulator makes both dear, so twice what is the default
+POOLTIER_RUN = ("pooltier", "run", "--require", "--loss-ns", str(GAIN_NS), "--cpu", f"{CPU_PPM / 10000:g}")
 
 
 def reset(thp: str) -> str:
@@ -155,7 +156,7 @@ def contenders(near_end: int, far_end: int, damon_setting: str = "recipe") -> di
         Contender("damon", f"DAMON ({damon_setting})", damon(chosen, near_end, far_end)),
         Contender("interleave", "weighted interleave 1:7", options=("--interleave", "1:7")),
         Contender("all-far", "all far", options=("--far",)),
-        Contender("libpool-run", "libpool, by pooltier run", wrap=("pooltier", "run", "--"), needs="pooltier"),
+        Contender("libpool-run", "libpool, by pooltier run", wrap=(*POOLTIER_RUN, "--"), needs="pooltier"),
         Contender("libpool-truth", "libpool fed by the truth", options=("--exact", "--gain", str(GAIN_NS))),
         Contender("libpool", "libpool", options=("--tiering", "--gain", str(GAIN_NS), "--cpu", str(CPU_PPM))),
     ]
