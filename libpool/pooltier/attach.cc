@@ -88,7 +88,8 @@ Result<void> may_attach(const Wish& wish) {
 
 class Attached {
   public:
-    explicit Attached(const Wish& wish) : wish_(wish), clock_(wish.pid) {}
+    explicit Attached(const Wish& wish)
+        : wish_(wish), program_(process_facts(wish.pid).program), clock_(wish.pid) {}
 
     Result<void> start() {
         process_ = static_cast<int>(syscall(SYS_pidfd_open, wish_.pid, 0));
@@ -96,7 +97,9 @@ class Attached {
             return fail(errno, "process %d cannot be watched: %s", wish_.pid,
                         libpool::errno_text(errno).c_str());
         }
-        auto choice = choose_sampler("auto", wish_.pid, Descriptor{});
+        auto handed_over = ask_descriptor(wish_.pid);
+        auto choice =
+            choose_sampler("auto", wish_.pid, handed_over ? std::move(*handed_over) : Descriptor{});
         if (!choice) return std::unexpected(choice.error());
         sampler_ = std::move(choice->sampler);
         kernel_ = libpool::make_kernel();
@@ -127,6 +130,8 @@ class Attached {
         clock_.stop();
         if (thread_.joinable()) thread_.join();
         server_.reset();
+        // The process may keep its copy of the userfaultfd: its memory is to be as before.
+        for (const auto& [start, pages] : ranges_) (void)engine_->remove(start);
         if (process_ >= 0) close(process_);
     }
 
@@ -141,7 +146,13 @@ class Attached {
         }
     }
 
-    Snapshot last_words() { return control_->status(); }
+    // The process may have ended, and its name with it.
+    Snapshot last_words() {
+        Snapshot words = control_->status();
+        words.pid = getpid();
+        words.program = program_;
+        return words;
+    }
 
   private:
     void make_engine() {
@@ -188,6 +199,7 @@ class Attached {
     }
 
     const Wish& wish_;
+    const std::string program_;
     SystemClock clock_;
     int process_ = -1;
     std::unique_ptr<Sampler> sampler_;

@@ -148,7 +148,8 @@ std::optional<std::string> cannot_preload(const std::string& program) {
 }
 
 Result<std::string> choose_here(const Settings& settings) {
-    if (auto nodes = nodes_of(settings); !nodes) return std::unexpected(nodes.error());
+    auto nodes = nodes_of(settings);
+    if (!nodes && !settings.wait && !settings.hand_over) return std::unexpected(nodes.error());
     constexpr const char* names[] = {"", "rwp", "wp", "damon"};
     std::string wanted = names[static_cast<size_t>(settings.sampler)];
     std::string refused;

@@ -42,6 +42,8 @@ Result<Settings> settings_of(const Args& args) {
         }
     }
     if (args.has("--require")) settings->require = true;
+    if (args.has("--wait")) settings->wait = true;
+    if (args.has("--hand-over")) settings->hand_over = true;
     settings->on = true;
     if (auto checked = check_settings(*settings); !checked) {
         return std::unexpected(checked.error());

@@ -44,6 +44,8 @@ const std::vector<Verb>& all_verbs() {
           measured,
           {"--say", "WHAT", "none, trouble or all: what the library tells on standard error"},
           {"--config", "FILE", "lines of name = value; options win"},
+          {"--wait", "", "with one tier only, wait for a second one (a grant) and go on untiered"},
+          {"--hand-over", "", "open the sampler only, and wait for pooltier attach to tier it"},
           {"--require", "", "do not run it untiered"}},
          run,
          true},

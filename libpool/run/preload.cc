@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "run/handover.h"
 #include "run/heap.h"
 #include "run/own_files.h"
 #include "run/tiering.h"
@@ -30,7 +31,8 @@ struct Preloaded {
     tier::Settings settings;
     run::Tiering tiering;
     sem_t prepared;
-    std::string refusal;  // valid once prepared
+    std::string refusal;                         // valid once prepared
+    std::unique_ptr<run::HandOver> handed_over;  // instead of the tiering
     std::unique_ptr<tier::ControlServer> control;
 };
 std::atomic<Preloaded*> preloaded = nullptr;
@@ -43,8 +45,15 @@ void say(const tier::Settings& settings, tier::Say from, const std::string& sent
 
 Result<void> begin(Preloaded& self) {
     if (auto own = run::own_descriptors(); !own) return own;
-    if (auto ready = self.tiering.prepare(); !ready) return ready;
-    auto control = tier::ControlServer::start(self.tiering);
+    if (self.settings.hand_over) {
+        auto opened = run::HandOver::open();
+        if (!opened) return std::unexpected(opened.error());
+        self.handed_over = std::move(*opened);
+    } else if (auto ready = self.tiering.prepare(); !ready) {
+        return ready;
+    }
+    auto control = self.handed_over ? tier::ControlServer::start(*self.handed_over)
+                                    : tier::ControlServer::start(self.tiering);
     if (!control) return std::unexpected(control.error());
     self.control = std::move(*control);
     return {};
@@ -59,7 +68,8 @@ void* tier_program(void* arg) {
     }
     bool go_on = self.refusal.empty();
     sem_post(&self.prepared);
-    if (go_on) self.tiering.run();
+    // The descriptor lives in this thread's table, and in that of the socket's thread.
+    if (go_on && !self.handed_over) self.tiering.run();
     return nullptr;
 }
 
@@ -96,7 +106,9 @@ Result<void> start(const tier::Settings& settings) {
     if (!self->refusal.empty()) return fail(EOPNOTSUPP, "%s", self->refusal.c_str());
     pthread_atfork(before_fork, after_fork, in_child);
     preloaded = self;
-    say(settings, tier::Say::all, "tiering by " + self->tiering.chosen());
+    say(settings, tier::Say::all,
+        self->handed_over ? "waiting to be tiered from outside"
+                          : "tiering by " + self->tiering.chosen());
     return {};
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include "latency.h"
@@ -19,6 +20,7 @@ using namespace tier;
 namespace {
 
 constexpr double follow_s = 1;
+constexpr double follow_anyway_s = 5;  // mappings that were exchanged for others of the same size
 constexpr double usual_loss_ns = 150;  // where it cannot be measured: CXL memory against DRAM
 
 // A container's profile may refuse it: asked of a page that is there.
@@ -91,11 +93,7 @@ Result<Topology> Tiering::find_tiers() const {
 
 Result<void> Tiering::prepare() {
     auto topology = find_tiers();
-    if (!topology) return std::unexpected(topology.error());
-    nodes_ = std::make_unique<NodeBook>(*topology);
-    told_ = nodes_->now();
-    config_.near_nodes = told_.near;
-    config_.far_nodes = told_.far;
+    if (!topology && !settings_.wait) return std::unexpected(topology.error());
     kernel_ = make_kernel();
     if (auto works = check_moving(*kernel_); !works) return works;
     auto choice = choose_sampler(word_of(settings_.sampler));
@@ -103,7 +101,19 @@ Result<void> Tiering::prepare() {
     choice_ = std::move(*choice);
     chosen_ = choice_.describe();
     must_be_stopped_ = choice_.sampler->info().name == "damon";
+    if (topology) {
+        begin(*topology);
+    } else {
+        waits_for_ = "waits for a second tier of memory: " + topology.error().sentence;
+    }
+    return {};
+}
 
+void Tiering::begin(const Topology& topology) {
+    nodes_ = std::make_unique<NodeBook>(topology);
+    told_ = nodes_->now();
+    config_.near_nodes = told_.near;
+    config_.far_nodes = told_.far;
     config_.near_limit_bytes = settings_.near_limit_bytes;
     config_.move_limit_bytes_per_s = settings_.move_limit_bytes_per_s;
     config_.loss_ns = settings_.loss_ns;
@@ -130,20 +140,44 @@ Result<void> Tiering::prepare() {
                 .delta = policy.delta};
     control_ = std::make_unique<EngineControl>(*engine_, *kernel_, clock_, std::move(about),
                                                settings_.near_limit_bytes);
-    return {};
+    tiered_ = control_.get();
+}
+
+// False: stop.
+bool Tiering::wait_for_tiers() {
+    while (!engine_) {
+        if (!clock_.wait(follow_s)) return false;
+        std::string in_kernel = read_word("/sys/devices/system/node/has_memory");
+        if (in_kernel == nodes_in_kernel_) continue;
+        nodes_in_kernel_ = in_kernel;
+        if (auto topology = find_tiers()) {
+            begin(*topology);
+        } else {
+            std::lock_guard guard(lock_);
+            waits_for_ = "waits for a second tier of memory: " + topology.error().sentence;
+        }
+    }
+    return true;
 }
 
 void Tiering::run() {
-    engine_->run();
+    if (wait_for_tiers()) engine_->run();
     for (const AddressRun& range : book_.ranges()) (void)engine_->remove(range.start);
     choice_.sampler.reset();  // puts back what it has changed in the system
     ended_ = true;
 }
 
 void Tiering::follow_if_due(double now_s) {
-    if (now_s < next_follow_s_) return;
+    if (!engine_ || now_s < next_follow_s_) return;
     next_follow_s_ = now_s + follow_s;
-    follow();
+    // Reading all mappings takes milliseconds, also of an idle program.
+    std::string size = read_word("/proc/self/statm");
+    size.resize(std::min(size.find(' '), size.size()));
+    if (size != size_in_kernel_ || now_s >= followed_s_ + follow_anyway_s) {
+        size_in_kernel_ = size;
+        followed_s_ = now_s;
+        follow();
+    }
     look_at_nodes(now_s);
 }
 
@@ -181,14 +215,19 @@ void Tiering::follow() {
         if (added) continue;
         // Gone already, or somebody else's: it is tried again in the next second.
         book_.drop(range.start);
+        size_in_kernel_.clear();
         trouble_ = added.error().sentence;
     }
 }
 
 Snapshot Tiering::status() {
-    Snapshot snapshot = control_->status();
+    EngineControl* control = tiered_;
+    std::unique_lock guard(lock_);
+    if (!control) return UntieredControl(waits_for_).status();
+    guard.unlock();
+    Snapshot snapshot = control->status();
     if (ended_) snapshot.state = TieringState::untiered;
-    std::lock_guard guard(lock_);
+    guard.lock();
     for (const std::string& what : {ended_ ? std::string("there was no memory to go on") : "",
                                     trouble_, forks_.describe(), left_out_}) {
         if (!what.empty()) snapshot.sentence += (snapshot.sentence.empty() ? "" : "; ") + what;
@@ -196,12 +235,30 @@ Snapshot Tiering::status() {
     return snapshot;
 }
 
-Result<PageAnswer> Tiering::explain(uint64_t address) { return control_->explain(address); }
-Result<void> Tiering::set(const Limits& limits) { return control_->set(limits); }
-Result<PageSlice> Tiering::pages(uint64_t first, uint64_t pages, Detail detail) {
-    return control_->pages(first, pages, detail);
+std::unexpected<Error> Tiering::not_yet() {
+    std::lock_guard guard(lock_);
+    return fail(ENOTSUP, "process %d runs untiered: it %s", int(getpid()), waits_for_.c_str());
 }
-Result<std::vector<BenefitStep>> Tiering::benefit() { return control_->benefit(); }
-double Tiering::settle() { return control_->settle(); }
+
+Result<PageAnswer> Tiering::explain(uint64_t address) {
+    EngineControl* control = tiered_;
+    return control ? control->explain(address) : not_yet();
+}
+Result<void> Tiering::set(const Limits& limits) {
+    EngineControl* control = tiered_;
+    return control ? control->set(limits) : not_yet();
+}
+Result<PageSlice> Tiering::pages(uint64_t first, uint64_t pages, Detail detail) {
+    EngineControl* control = tiered_;
+    return control ? control->pages(first, pages, detail) : not_yet();
+}
+Result<std::vector<BenefitStep>> Tiering::benefit() {
+    EngineControl* control = tiered_;
+    return control ? control->benefit() : not_yet();
+}
+double Tiering::settle() {
+    EngineControl* control = tiered_;
+    return control ? control->settle() : INFINITY;
+}
 
 }  // namespace libpool::run

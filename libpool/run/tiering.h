@@ -29,16 +29,15 @@ class Tiering final : public tier::Controlled {
   public:
     explicit Tiering(const tier::Settings& settings) : settings_(settings) {}
 
-    // On the thread that will run it: finds tiers and a sampler, and measures.
+    // On the thread that will run it: finds tiers and a sampler, and measures. With `wait` set,
+    // tiers may come later.
     Result<void> prepare();
     // Until stop(), or until it cannot go on; the program's memory is then as if never tracked.
     void run();
     void stop() { clock_.stop(); }
     bool ended() const { return ended_; }
     // Has something been changed in the system that has to be put back when the program ends?
-    bool must_be_stopped() const {
-        return choice_.sampler && choice_.sampler->info().name == "damon";
-    }
+    bool must_be_stopped() const { return must_be_stopped_; }
     void forked() { forks_.i_am_a_child(); }
     const std::string& chosen() const { return chosen_; }  // the sampler, and why not a better one
 
@@ -70,6 +69,9 @@ class Tiering final : public tier::Controlled {
     };
 
     Result<Topology> find_tiers() const;
+    void begin(const Topology& topology);
+    bool wait_for_tiers();
+    std::unexpected<Error> not_yet();
     void look_at_nodes(double now_s);
     void follow_if_due(double now_s);
     void follow();
@@ -86,16 +88,19 @@ class Tiering final : public tier::Controlled {
     std::unique_ptr<tier::TierPolicy> policy_;
     std::unique_ptr<tier::Engine> engine_;
     std::unique_ptr<tier::EngineControl> control_;
+    std::atomic<tier::EngineControl*> tiered_ = nullptr;  // control_, once there are two tiers
     std::unique_ptr<tier::NodeBook> nodes_;
     tier::TierNodes told_;         // to the engine
     std::string nodes_in_kernel_;  // the list of those with memory, when last read
     std::unique_ptr<tier::LoadSource> loads_;
     std::unique_ptr<tier::LatencyProbe> probe_;  // none when the gain was given
     RangeBook book_;
-    double next_follow_s_ = 0;
+    double next_follow_s_ = 0, followed_s_ = 0;
+    std::string size_in_kernel_;  // of the program's address space, when its mappings were read
     std::atomic<bool> ended_ = false;
 
     mutable std::mutex lock_;  // guards what follows
+    std::string waits_for_;    // a second tier, and why there is none
     std::string left_out_;
     std::string trouble_;
 };

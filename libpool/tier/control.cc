@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstring>
 #include <exception>
+#include <tuple>
 #include <utility>
 
 namespace libpool::tier {
@@ -66,6 +67,7 @@ Result<void> may_ask(int fd) {
 
 struct CarryOut {
     Controlled& controlled;
+    int descriptor = -1;  // to go with the answer
     std::string operator()(const AskStatus&) {
         Snapshot snapshot = controlled.status();
         snapshot.pid = getpid();
@@ -73,6 +75,12 @@ struct CarryOut {
         return encode_answer(snapshot);
     }
     std::string operator()(const AskBenefit&) { return said(controlled.benefit()); }
+    std::string operator()(const AskDescriptor&) {
+        auto given = controlled.descriptor();
+        if (!given) return encode_refusal(given.error());
+        descriptor = *given;
+        return encode_done();
+    }
     std::string operator()(const AskExplain& ask) {
         auto answer = controlled.explain(ask.address);
         if (answer && answer->target == 0) answer->target = getpid();
@@ -91,6 +99,25 @@ struct CarryOut {
     }
 };
 
+// `descriptor` goes with the first byte; -1: none.
+ssize_t send_with(int fd, std::string& words, int descriptor) {
+    iovec piece{words.data(), words.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) char space[CMSG_SPACE(sizeof descriptor)] = {};
+    if (descriptor >= 0) {
+        message.msg_control = space;
+        message.msg_controllen = sizeof space;
+        cmsghdr* rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof descriptor);
+        std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
+    }
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
 }  // namespace
 
 std::string control_name(pid_t pid) { return text("pooltier/%d", pid); }
@@ -100,8 +127,9 @@ struct ControlServer::Client {
     ~Client() { close(fd); }
     int fd;
     double deadline_s;
-    std::string in;   // less than a request
-    std::string out;  // what is still to be sent
+    std::string in;       // less than a request
+    std::string out;      // what is still to be sent
+    int descriptor = -1;  // with its first byte; the owner's
     bool closing = false;
 };
 
@@ -214,8 +242,9 @@ void ControlServer::accept_one() {
 bool ControlServer::attend(Client& client, short events) {
     if (!client.out.empty()) {
         if (!(events & POLLOUT)) return false;
-        ssize_t sent = send(client.fd, client.out.data(), client.out.size(), MSG_NOSIGNAL);
+        ssize_t sent = send_with(client.fd, client.out, client.descriptor);
         if (sent < 0) return errno == EAGAIN || errno == EINTR;
+        if (sent > 0) client.descriptor = -1;
         client.out.erase(0, static_cast<size_t>(sent));
         if (!client.out.empty()) return true;
         if (client.closing) return false;
@@ -236,17 +265,19 @@ bool ControlServer::attend(Client& client, short events) {
     } else {
         std::string line = client.in.substr(0, end);
         client.in.erase(0, end + 1);
-        client.out = answer(line);
+        std::tie(client.out, client.descriptor) = answer(line);
     }
     client.out += '\n';
     client.deadline_s = monotonic_s() + limits_.answer_s;
     return true;
 }
 
-std::string ControlServer::answer(std::string_view line) {
+std::pair<std::string, int> ControlServer::answer(std::string_view line) {
     auto request = decode_request(line);
-    if (!request) return encode_refusal(request.error());
-    return std::visit(CarryOut{controlled_}, *request);
+    if (!request) return {encode_refusal(request.error()), -1};
+    CarryOut act{controlled_};
+    std::string said = std::visit(act, *request);
+    return {std::move(said), act.descriptor};
 }
 
 }  // namespace libpool::tier

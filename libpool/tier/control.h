@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tier/control_json.h"
@@ -43,7 +44,8 @@ class ControlServer {
     void serve();
     void accept_one();
     bool attend(Client& client, short events);  // false: it is over
-    std::string answer(std::string_view line);
+    // What is said, and the descriptor that goes with it, or -1.
+    std::pair<std::string, int> answer(std::string_view line);
 
     Controlled& controlled_;
     const ControlLimits limits_;

@@ -75,11 +75,13 @@ class Connection {
         return {};
     }
 
-    Result<std::string> read_line() {
+    // `with`: where a descriptor goes that comes with it; without, what comes is not taken.
+    Result<std::string> read_line(Descriptor* with = nullptr) {
         std::string line;
         while (true) {
             char piece[16384];
-            ssize_t got = recv(fd_, piece, sizeof piece, 0);
+            ssize_t got =
+                with ? receive(piece, sizeof piece, *with) : recv(fd_, piece, sizeof piece, 0);
             if (got > 0) {
                 size_t end = std::find(piece, piece + got, '\n') - piece;
                 line.append(piece, end);
@@ -111,6 +113,27 @@ class Connection {
     }
     std::unexpected<Error> gone() const {
         return fail(EPROTO, "process %d ended the talk without an answer", pid_);
+    }
+
+    // There is room for one; the kernel closes what is more.
+    ssize_t receive(char* piece, size_t bytes, Descriptor& with) const {
+        iovec into{piece, bytes};
+        msghdr message{};
+        message.msg_iov = &into;
+        message.msg_iovlen = 1;
+        int descriptor = -1;
+        alignas(cmsghdr) char space[CMSG_SPACE(sizeof descriptor)];
+        message.msg_control = space;
+        message.msg_controllen = sizeof space;
+        ssize_t got = recvmsg(fd_, &message, MSG_CMSG_CLOEXEC);
+        if (got <= 0) return got;
+        const cmsghdr* rights = CMSG_FIRSTHDR(&message);
+        if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
+            rights->cmsg_len == CMSG_LEN(sizeof descriptor)) {
+            std::memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
+            with = Descriptor(descriptor);
+        }
+        return got;
     }
 
     Result<void> check_peer() const {
@@ -197,14 +220,19 @@ ProcessFacts process_facts(pid_t pid) {
 Result<pid_t> speaker_of(pid_t pid) {
     Connection connection(pid, default_deadline_s);
     auto opened = connection.open();
-    if (opened) return pid;
-    if (opened.error().code != ENOENT) return std::unexpected(opened.error());
+    if (!opened && opened.error().code != ENOENT) return std::unexpected(opened.error());
+    if (opened) {
+        // One that runs untiered may be tiered from outside.
+        auto said = ask_status(pid);
+        if (!said || said->state == TieringState::tiered) return pid;
+    }
     for (pid_t other : tiered_processes().value_or(std::vector<pid_t>{})) {
         ProcessFacts facts = process_facts(other);
         if (!facts.exists || facts.uid != 0) continue;  // others cannot attach
         auto said = ask_status(other, 1);
-        if (said && said->target == pid) return other;
+        if (said && said->target == pid && other != pid) return other;
     }
+    if (opened) return pid;
     return std::unexpected(opened.error());
 }
 
@@ -238,6 +266,18 @@ Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s) 
 
 Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s) {
     return decoded(pid, ask(pid, AskBenefit{}, deadline_s), decode_benefit);
+}
+
+Result<Descriptor> ask_descriptor(pid_t pid, double deadline_s) {
+    Connection connection(pid, deadline_s);
+    if (auto opened = connection.open(); !opened) return std::unexpected(opened.error());
+    auto sent = connection.send_line(encode_request(AskDescriptor{}) + "\n");
+    if (!sent) return std::unexpected(sent.error());
+    Descriptor descriptor;
+    auto done = decoded(pid, connection.read_line(&descriptor), decode_done);
+    if (!done) return std::unexpected(done.error());
+    if (!descriptor) return fail(EPROTO, "process %d handed over nothing", pid);
+    return descriptor;
 }
 
 Result<void> ask_set(pid_t pid, const Limits& limits, double deadline_s) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tier/control_json.h"
+#include "tier/descriptor.h"
 
 namespace libpool::tier {
 
@@ -41,6 +42,9 @@ Result<Snapshot> ask_status(pid_t pid, double deadline_s = default_deadline_s);
 Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s = default_deadline_s);
 Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s = pages_deadline_s);
 Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s = default_deadline_s);
+// A copy of the userfaultfd of a process that waits to be tiered from outside. ENOTSUP: it tiers
+// itself.
+Result<Descriptor> ask_descriptor(pid_t pid, double deadline_s = default_deadline_s);
 Result<void> ask_set(pid_t pid, const Limits& limits, double deadline_s = default_deadline_s);
 
 }  // namespace libpool::tier

@@ -177,6 +177,8 @@ template <typename V>
 void members(V&, AskStatus&) {}
 template <typename V>
 void members(V&, AskBenefit&) {}
+template <typename V>
+void members(V&, AskDescriptor&) {}
 
 struct Benefit {
     std::vector<BenefitStep> steps;
@@ -392,7 +394,7 @@ Result<T> decode_as(std::string_view line) {
     return read_as<T>(*object);
 }
 
-constexpr const char* verb_names[] = {"status", "benefit", "explain", "pages", "set"};
+constexpr const char* verb_names[] = {"status", "benefit", "explain", "pages", "set", "descriptor"};
 
 template <typename T>
 Result<Request> read_request(const json& object) {
@@ -437,6 +439,7 @@ Result<Request> decode_request(std::string_view line) {
     }
     if (*verb == "status") return read_request<AskStatus>(object);
     if (*verb == "benefit") return read_request<AskBenefit>(object);
+    if (*verb == "descriptor") return read_request<AskDescriptor>(object);
     if (*verb == "explain") {
         if (!object.contains("address")) return fail(EINVAL, "explain needs an address");
         return read_request<AskExplain>(object);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The words of the control socket: one JSON object a line, both ways.
 //
-//   request  = { "do": "status" | "benefit" }
+//   request  = { "do": "status" | "benefit" | "descriptor" }
 //            | { "do": "explain", "address": N }
 //            | { "do": "pages", "first": N, "pages": N, "detail": "rates" | "rates_and_places" }
 //            | { "do": "set", "near_limit_bytes": N, "allotted_bytes": N, "cpu_share": X,
 //                "move_limit_bytes_per_s": N }
 //   answer   = { "ok": { … } } | { "error": "sentence", "code": errno }
 //
+// To "descriptor" the answer is {}, and the descriptor comes with its first byte (SCM_RIGHTS).
 // Names of members are those of snapshot.h. A reader takes what it knows and checks its type;
 // members that are missing keep their defaults, so either side may be older. Nothing here throws
 // but std::bad_alloc.
@@ -34,7 +35,8 @@ struct AskPages {
 struct AskSet {
     Limits limits;
 };
-using Request = std::variant<AskStatus, AskBenefit, AskExplain, AskPages, AskSet>;
+struct AskDescriptor {};
+using Request = std::variant<AskStatus, AskBenefit, AskExplain, AskPages, AskSet, AskDescriptor>;
 
 inline constexpr size_t request_limit_bytes = 4096;
 inline constexpr size_t answer_limit_bytes = 4 << 20;

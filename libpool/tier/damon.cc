@@ -112,6 +112,8 @@ Result<void> Damon::set_up(pid_t pid, const DamonIntervals& intervals) {
         {context + "/schemes/nr_schemes", "1"},
         {scheme + "/action", "stat"},
         {pattern + "/sz/max", "18446744073709551615"},
+        // What was not touched is not listed: each region takes three files to read.
+        {pattern + "/nr_accesses/min", "1"},
         {pattern + "/nr_accesses/max", "4294967295"},
         {pattern + "/age/max", "4294967295"},
         {base + "/0/state", "on"},

@@ -32,7 +32,7 @@ class Damon {
     Damon(Damon&& other) noexcept;
     ~Damon();
 
-    // What the last whole aggregation saw, rising. Waits for the kernel's thread.
+    // Where the last whole aggregation saw accesses, rising. Waits for the kernel's thread.
     Result<std::vector<DamonRegion>> regions();
 
   private:

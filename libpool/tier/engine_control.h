@@ -63,7 +63,7 @@ class EngineControl final : public Controlled {
 };
 
 // A process that is not tiered, and says why.
-class UntieredControl final : public Controlled {
+class UntieredControl : public Controlled {
   public:
     UntieredControl(std::string sentence, About about = {})
         : sentence_(std::move(sentence)), about_(std::move(about)) {}

@@ -18,6 +18,8 @@ namespace libpool::tier {
 
 namespace {
 
+constexpr double reading_share = 0.01;  // of a CPU
+
 class DamonSampler final : public Sampler {
   public:
     DamonSampler(Damon damon, Presence presence, const DamonIntervals& intervals)
@@ -27,11 +29,8 @@ class DamonSampler final : public Sampler {
     void remove(const AddressRun&) override {}
 
     Result<void> arm(std::span<const AddressRun> runs) override {
-        if (regions_.empty() || now_s() - read_at_s_ >= double(intervals_.aggregate_us) * 1e-6) {
-            auto regions = damon_.regions();
-            if (!regions) return std::unexpected(regions.error());
-            regions_ = std::move(*regions);
-            read_at_s_ = now_s();
+        if (now_s() >= read_again_s_) {
+            if (auto read = read_regions(); !read) return read;
         }
         auto sights = presence_.arm(runs);
         if (!sights) return std::unexpected(sights.error());
@@ -72,10 +71,24 @@ class DamonSampler final : public Sampler {
     }
 
   private:
-    static double now_s() {
+    static double clock_s(clockid_t clock) {
         timespec time{};
-        clock_gettime(CLOCK_MONOTONIC, &time);
+        clock_gettime(clock, &time);
         return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
+    }
+    static double now_s() { return clock_s(CLOCK_MONOTONIC); }
+
+    // A thousand regions are three thousand files. They are read as rarely as keeps that below a
+    // hundredth of a CPU, whatever the schedule wants; in between they stand for what is now.
+    Result<void> read_regions() {
+        const double cpu_s = clock_s(CLOCK_THREAD_CPUTIME_ID);
+        auto regions = damon_.regions();
+        if (!regions) return std::unexpected(regions.error());
+        regions_ = std::move(*regions);
+        const double spent_s = clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu_s;
+        read_again_s_ =
+            now_s() + std::max(double(intervals_.aggregate_us) * 1e-6, spent_s / reading_share);
+        return {};
     }
 
     // Touches/s of each page, from the share of samples that found the accessed bit set. All of
@@ -115,7 +128,7 @@ class DamonSampler final : public Sampler {
     std::vector<Sight> sights_;
     std::vector<float> first_touch_s_;
     std::minstd_rand random_;
-    double armed_at_s_ = 0, read_at_s_ = 0;
+    double armed_at_s_ = 0, read_again_s_ = 0;
 };
 
 }  // namespace

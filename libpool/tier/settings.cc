@@ -161,6 +161,9 @@ constexpr Setting all_settings[] = {
      [](Settings& s, std::string_view v) { return put(s.min_range_bytes, parse_min_range(v)); }},
     {"loss_ns",
      [](Settings& s, std::string_view v) { return put(s.loss_ns, parse_number(v, 0, 1000000)); }},
+    {"wait", [](Settings& s, std::string_view v) { return put(s.wait, parse_switch(v)); }},
+    {"hand_over",
+     [](Settings& s, std::string_view v) { return put(s.hand_over, parse_switch(v)); }},
     {"say", [](Settings& s, std::string_view v) { return put(s.say, parse_say(v)); }},
 };
 
@@ -406,6 +409,8 @@ std::vector<std::string> environment_of(const Settings& settings) {
         say("MIN_RANGE", std::to_string(settings.min_range_bytes));
     }
     if (settings.loss_ns != plain.loss_ns) say("LOSS_NS", text("%.0f", settings.loss_ns));
+    if (settings.wait) say("WAIT", "1");
+    if (settings.hand_over) say("HAND_OVER", "1");
     constexpr const char* says[] = {"none", "trouble", "all"};
     if (settings.say != plain.say) say("SAY", says[static_cast<size_t>(settings.say)]);
     return out;

@@ -5,7 +5,7 @@
 //
 //   file  = { [ name "=" value ] [ "#" … ] NL }
 //   name  = on | near_limit | cpu | mbps | near_nodes | far_nodes | require | seed | sampler
-//         | tenant | min_range | loss_ns | say
+//         | tenant | min_range | loss_ns | wait | hand_over | say
 //
 // In the environment POOLTIER is `on`, and POOLTIER_CONFIG names a file that is read first.
 #pragma once
@@ -40,7 +40,9 @@ struct Settings {
     SamplerWish sampler = SamplerWish::automatic;
     std::string tenant;                  // 1 to 63 of A-Za-z0-9_.-, or empty
     uint64_t min_range_bytes = 2 << 20;  // smaller mappings are not tracked
-    double loss_ns = 0;  // what an access to a far page costs more; 0: measured at start
+    double loss_ns = 0;      // what an access to a far page costs more; 0: measured at start
+    bool wait = false;       // with one tier only, for a second one (a grant)
+    bool hand_over = false;  // open the sampler only, and wait for `pooltier attach` to tier it
     Say say = Say::trouble;
     friend bool operator==(const Settings&, const Settings&) = default;
 };

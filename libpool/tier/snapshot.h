@@ -115,6 +115,11 @@ class Controlled {
     virtual Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail detail) = 0;
     // By falling rate, at most benefit_limit steps.
     virtual Result<std::vector<BenefitStep>> benefit() = 0;
+    // The userfaultfd of a process that waits to be tiered from outside. It stays the owner's: a
+    // copy goes to the peer.
+    virtual Result<int> descriptor() {
+        return fail(ENOTSUP, "it tiers itself, and has nothing to hand over");
+    }
     // Lets lapse what has lapsed (an allotment). Seconds until it wants to be called again, which
     // may be INFINITY; called after every request, too.
     virtual double settle() = 0;

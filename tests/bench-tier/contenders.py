@@ -157,6 +157,8 @@ def contenders(near_end: int, far_end: int, damon_setting: str = "recipe") -> di
         Contender("interleave", "weighted interleave 1:7", options=("--interleave", "1:7")),
         Contender("all-far", "all far", options=("--far",)),
         Contender("libpool-run", "libpool, by pooltier run", wrap=(*POOLTIER_RUN, "--"), needs="pooltier"),
+        Contender("libpool-damon", "libpool fed by DAMON",
+                  wrap=("with-kdamond", *POOLTIER_RUN, "--sampler", "damon", "--"), needs="pooltier"),
         Contender("libpool-truth", "libpool fed by the truth", options=("--exact", "--gain", str(GAIN_NS))),
         Contender("libpool", "libpool", options=("--tiering", "--gain", str(GAIN_NS), "--cpu", str(CPU_PPM))),
     ]

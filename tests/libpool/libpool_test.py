@@ -17,8 +17,18 @@ def one_tier_is_said(rack):
     result = rack.host("h1", "pool-hotset", "--check")
     expect(result.code == 1, f"pool-hotset ended with code {result.code} on a machine with one tier")
     expect_in("nothing to tier", result.err, "pool-hotset")
+
+
+def a_program_waits_for_its_first_grant(rack):
+    """Started with one tier, tiered from when there is a second one."""
+    sh(rack, "h1", "pooltier run --wait -- pool-work zipf --bytes 16M --seconds 120 >/dev/null 2>/tmp/waits & "
+                   "echo $! >/tmp/waits.pid").must()
+    said = lambda: sh(rack, "h1", "pooltier status $(cat /tmp/waits.pid); cat /tmp/waits").out  # noqa: E731
+    until(lambda: "waits for a second tier of memory" in said(), 20, lambda: f"it does not say so: {said()}")
     rack.create("far", "256M", "h1")
     expect(node_of(rack, "far", "h1") == 1, "the far node is not node 1")
+    until(lambda: "far nodes 1" in said() and "tiered for" in said(), 20, lambda: f"it does not begin: {said()}")
+    sh(rack, "h1", "kill $(cat /tmp/waits.pid)").must()
 
 
 def wrong_words_are_refused(rack):
@@ -109,7 +119,7 @@ def with_the_mover_off_the_same_check_fails(rack):
 
 
 if __name__ == "__main__":
-    main("two-hosts", [one_tier_is_said, wrong_words_are_refused, pages_go_where_they_are_told,
+    main("two-hosts", [one_tier_is_said, a_program_waits_for_its_first_grant, wrong_words_are_refused, pages_go_where_they_are_told,
                        tiers_weights_hints_and_drains_do_what_is_said,
                        the_declared_tiers_are_those_of_the_program, a_cache_gives_hints_and_serves_right_values,
                        hot_pages_come_near_and_the_cpu_is_accounted_for,

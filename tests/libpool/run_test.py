@@ -15,9 +15,12 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "vm")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "vm")]
 
-from vmtest import CHECKOUT, Failed, Fault, Rack, TestbedFault, expect, expect_in, sh, skip_unless_ready  # noqa: E402
+import redis_check  # noqa: E402
+from pooltier_checks import attached_from_outside, handed_over_to_an_agent, recorded_and_replayed  # noqa: E402
+from vmtest import (CHECKOUT, Failed, Fault, Rack, TestbedFault, expect, expect_in, overlay, sh,  # noqa: E402
+                    skip_unless_ready)
 
 
 def samplers_tell_the_truth(rack):
@@ -93,8 +96,14 @@ def main(checks) -> None:
     skip_unless_ready()
     rack = Rack(str(HERE / "two-nodes.json"), CHECKOUT / "build/vm/run_test")
     failed, began = [], time.monotonic()
+    overlays = ["--overlay", str(overlay())]
+    if missing := redis_check.stage():
+        print(f"without redis_saves_what_was_there: {missing}", flush=True)
+    else:
+        overlays += ["--overlay", str(redis_check.OVERLAY)]
+        checks = [*checks, redis_check.redis_saves_what_was_there]
     try:
-        rack.up()
+        rack.testbed("up", rack.topology, *overlays, timeout=300).must()
         print(f"booted in {time.monotonic() - began:.1f} s", flush=True)
         for check in [c for c in checks if not sys.argv[1:] or c.__name__ in sys.argv[1:]]:
             began = time.monotonic()
@@ -118,4 +127,5 @@ def main(checks) -> None:
 if __name__ == "__main__":
     main([samplers_tell_the_truth, programs_survive_a_tracker_at_full_speed,
           programs_survive_the_preload_library, a_forked_child_is_told_of,
-          what_cannot_be_tracked_runs_on, a_container_that_refuses_is_named])
+          what_cannot_be_tracked_runs_on, a_container_that_refuses_is_named, recorded_and_replayed,
+          attached_from_outside, handed_over_to_an_agent])

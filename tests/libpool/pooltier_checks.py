@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pooltier's verbs on programs that run: record, replay, what-if; attach."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "vm")]
+
+from vmtest import expect, sh  # noqa: E402
+
+# Both nodes are the same memory: what near saves is said.
+OPTIONS = "--near-nodes 0 --far-nodes 1 --loss-ns 3000 --cpu 20 --near-limit 8M"
+WORK = "pool-work hot-contiguous --bytes 32M --hot 6M --own-view"
+
+RECORD = f"""
+cd /tmp && rm -f a.trace
+numactl --preferred=1 pooltier run --require {OPTIONS} -- {WORK} --seconds 8 >work.json &
+program=$!
+sleep 3
+pooltier record $program a.trace --seconds 3 || echo "record ended with $?"
+grep -c '^epoch ' a.trace
+echo ---
+pooltier replay a.trace --loss-ns 3000 || echo "replay ended with $?"
+echo ---
+pooltier what-if a.trace --loss-ns 3000 --near 1/2 --policy ours,histogram || echo "what-if ended with $?"
+wait $program
+"""
+
+
+def recorded_and_replayed(rack):
+    """What a running program's tiering believes, as a trace: under the policy as it was, and with other settings."""
+    result = sh(rack, "h1", RECORD, timeout=60)
+    epochs, replay, what_if = (part.strip() for part in result.out.split("---\n"))
+    whole = (result.out + result.err)[-800:]
+    expect(epochs == "3", f"the recording has {epochs} epochs instead of 3: {whole}")
+    rows = [line for line in (replay + "\n" + what_if).splitlines() if re.match("as recorded|what if", line)]
+    policies = [re.search(r"\d+\s+(ours|first-touch|histogram)\s", row) for row in rows]
+    expect([p and p[1] for p in policies] == ["ours", "first-touch", "ours", "ours", "histogram"],
+           f"rows are missing: {whole}")
+    near = [float(re.search(r"\d+\s+[\w-]+\s+([\d.]+)", row)[1]) for row in rows]
+    expect(near[3] > near[0] > 0, f"more near memory serves no more accesses: {whole}")
+
+
+# DAMON reads accessed bits, which an emulated CPU sets as it fills its TLB: the program flushes it now and then.
+ATTACH = f"""
+cd /tmp
+stat=/sys/module/damon_stat/parameters/enabled
+echo Y >$stat
+numactl --preferred=1 {WORK} --heartbeat --seconds 60 >work.json &
+program=$!
+sleep 1
+pooltier attach $program {OPTIONS} >attach.txt 2>&1 &
+agent=$!
+for i in $(seq 200); do
+    pooltier status --json $program 2>/dev/null | grep -q '"promoted_pages":[1-9]' && break
+    sleep 0.2
+done
+pooltier status --json $program
+echo ---
+pooltier attach $program {OPTIONS}
+echo "second $?"
+kill -TERM $agent
+wait $agent
+echo "attach $?"
+echo "stat $(cat $stat)"
+grep -c 'N0=' /proc/$program/numa_maps
+[ "$(awk '{{ print $3 }}' /proc/$program/stat)" != Z ] && kill -0 $program && echo "runs on"
+kill $program
+cat attach.txt
+"""
+
+
+def attached_from_outside(rack):
+    """A program that knows nothing of it is tiered by root, with DAMON; left alone again, it runs on."""
+    result = sh(rack, "h1", ATTACH, timeout=90)
+    status, _, rest = result.out.partition("---\n")
+    whole = (rest + result.err)[-600:]
+    said = json.loads(status or "{}")
+    expect(said.get("sampler") == "damon" and said.get("promoted_pages", 0) > 0,
+           f"no page has come near: {status[-300:]} {whole}")
+    expect(said["target"] != said["pid"], "the agent answers for the program")
+    expect("second 1" in rest and "tiered already" in result.err, f"it can be attached to twice: {whole}")
+    expect("attach 0" in rest and "runs on" in rest, f"after the end of tiering: {whole}")
+    expect("stat Y" in rest, f"DAMON_STAT was on, and is not any more: {whole}")
+    expect(re.search(r"^\d+ pool-work \(attached by \d+\), tiered for", rest, re.M), f"its last words: {whole}")
+
+
+# The program opens the userfaultfd in a table of descriptors that nobody else sees, and hands it over.
+HAND_OVER = f"""
+cd /tmp
+numactl --preferred=1 pooltier run --require --near-nodes 0 --far-nodes 1 --hand-over -- {WORK} --seconds 15 >work.json &
+program=$!
+sleep 1
+pooltier status $program
+for end in TERM KILL; do
+    pooltier attach $program {OPTIONS} >attach.txt 2>&1 &
+    agent=$!
+    for i in $(seq 60); do
+        pooltier status --json $program | grep -q '"sampler":"rwp"' &&
+            pooltier status --json $program | grep -q '"promoted_pages":[1-9]' && echo "moved $end" && break
+        sleep 0.2
+    done
+    kill -$end $agent
+    wait $agent 2>/dev/null
+    echo "$end $?"
+done
+pooltier status $program
+wait $program
+echo "program $?"
+"""
+
+
+def handed_over_to_an_agent(rack):
+    """RWP from outside, by the program's own userfaultfd; the agent may end as it likes."""
+    result = sh(rack, "h1", HAND_OVER, timeout=60)
+    whole = (result.out + result.err)[-800:]
+    expect(result.out.count("waits to be tiered from outside") == 2, f"before and after: {whole}")
+    for wanted in ("moved TERM", "TERM 0", "moved KILL", "KILL 137", "program 0"):
+        expect(wanted in result.out, f"it does not say {wanted}: {whole}")
