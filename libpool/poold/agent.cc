@@ -139,7 +139,8 @@ void log_line(const std::string& sentence) {
 
 Agent::Agent(AgentOptions options)
     : options_(std::move(options)),
-      drainer_(options_.tree, options_.drain, log_line, [this] { poke(); }) {}
+      drainer_(
+          options_.tree, options_.drain, log_line, [this] { poke(); }, vacate) {}
 
 void Agent::log_once(std::string& last, const std::string& sentence) {
     if (sentence == last) return;

@@ -74,8 +74,13 @@ Room room_for(uint64_t used, const std::vector<libpool::Node>& nodes,
     return room;
 }
 
-Drainer::Drainer(Tree tree, DrainLimits limits, Log log, std::function<void()> changed)
-    : tree_(std::move(tree)), limits_(limits), log_(std::move(log)), changed_(std::move(changed)) {
+Drainer::Drainer(Tree tree, DrainLimits limits, Log log, std::function<void()> changed,
+                 Vacate vacate)
+    : tree_(std::move(tree)),
+      limits_(limits),
+      log_(std::move(log)),
+      changed_(std::move(changed)),
+      vacate_(std::move(vacate)) {
     install_interrupt();
     thread_ = std::thread([this] { run(); });
 }
@@ -217,6 +222,7 @@ void Drainer::empty(const Empty& job) {
                  held(job)});
         }
     }
+    vacate(job);
     for (uint64_t block : job.blocks.online) {
         Offlined end = offline(job, block);
         if (end == Offlined::given_up) return;
@@ -226,6 +232,20 @@ void Drainer::empty(const Empty& job) {
         }
     }
     say(job.key, {"", Held{}});
+}
+
+// The hottest pages of tiered processes leave first. Whatever comes of it: the kernel does the
+// rest.
+void Drainer::vacate(const Empty& job) {
+    if (!vacate_) return;
+    libpool::Site range;
+    range.physical_start = job.blocks.hpa;
+    range.physical_bytes = job.blocks.len;
+    Vacated done = vacate_(range, leaving(), [&] { return wanted(job.key); });
+    if (done.found_pages == 0) return;
+    log_(text("%s: %llu of %llu pages of %zu tiered processes were moved, the hottest first",
+              describe(job.key).c_str(), static_cast<unsigned long long>(done.moved_pages),
+              static_cast<unsigned long long>(done.found_pages), done.processes));
 }
 
 Drainer::Offlined Drainer::offline(const Empty& job, uint64_t block) {

@@ -27,6 +27,7 @@
 
 #include "poold/decide.h"
 #include "poold/usage.h"
+#include "poold/vacate.h"
 
 namespace poold {
 
@@ -55,7 +56,11 @@ class Drainer {
     using Log = std::function<void(const std::string&)>;
 
     // `changed` is called, without any lock, after a block or a note has changed.
-    Drainer(Tree tree, DrainLimits limits, Log log, std::function<void()> changed);
+    // `vacate`, where there is one, empties an extent of the pages of tiered processes first.
+    using Vacate = std::function<Vacated(const libpool::Site&, const std::vector<int>& leaving,
+                                         const std::function<bool()>& go_on)>;
+    Drainer(Tree tree, DrainLimits limits, Log log, std::function<void()> changed,
+            Vacate vacate = nullptr);
     ~Drainer();  // interrupts what is under way; memory stays as it is
 
     // All jobs there are now; what is no longer among them is given up, also half-way.
@@ -72,6 +77,7 @@ class Drainer {
 
     void run();
     void empty(const Empty& job);
+    void vacate(const Empty& job);
     void refill(const Refill& job);
     Offlined offline(const Empty& job, uint64_t block);
     uint64_t bound(const Empty& job) const;
@@ -85,6 +91,7 @@ class Drainer {
     const DrainLimits limits_;
     const Log log_;
     const std::function<void()> changed_;
+    const Vacate vacate_;
 
     mutable std::mutex lock_;
     std::condition_variable wake_;

@@ -20,6 +20,7 @@
 
 #include "tier/control.h"
 #include "tier/printable.h"
+#include "uapi.h"
 
 namespace libpool::tier {
 
@@ -266,6 +267,35 @@ Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s) 
 
 Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s) {
     return decoded(pid, ask(pid, AskBenefit{}, deadline_s), decode_benefit);
+}
+
+RatesByAddress::RatesByAddress(std::vector<PageRange> ranges, std::vector<float> rates)
+    : ranges_(std::move(ranges)), rates_(std::move(rates)) {
+    std::sort(ranges_.begin(), ranges_.end(),
+              [](const PageRange& a, const PageRange& b) { return a.start < b.start; });
+}
+
+float RatesByAddress::of(uint64_t address) const {
+    auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address,
+                                  [](uint64_t at, const PageRange& one) { return at < one.start; });
+    if (after == ranges_.begin()) return 0;
+    const PageRange& range = *std::prev(after);
+    uint64_t page = (address - range.start) / page_bytes;
+    if (page >= range.pages || range.first + page >= rates_.size()) return 0;
+    return rates_[range.first + page];
+}
+
+Result<RatesByAddress> ask_rates(pid_t pid) {
+    std::vector<PageRange> ranges;
+    std::vector<float> rates;
+    while (true) {
+        auto slice = ask_pages(pid, {rates.size(), slice_limit_pages, Detail::rates});
+        if (!slice) return std::unexpected(slice.error());
+        if (rates.empty()) ranges = std::move(slice->ranges);
+        rates.insert(rates.end(), slice->rates.begin(), slice->rates.end());
+        if (slice->rates.empty() || rates.size() >= slice->total_pages) break;
+    }
+    return RatesByAddress(std::move(ranges), std::move(rates));
 }
 
 Result<Descriptor> ask_descriptor(pid_t pid, double deadline_s) {

@@ -42,6 +42,19 @@ Result<Snapshot> ask_status(pid_t pid, double deadline_s = default_deadline_s);
 Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s = default_deadline_s);
 Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s = pages_deadline_s);
 Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s = default_deadline_s);
+// What a process believes of its pages, by address: rates of tracked ranges. An answer that changes
+// while it is read (a range that goes) leaves pages without a rate.
+class RatesByAddress {
+  public:
+    RatesByAddress(std::vector<PageRange> ranges, std::vector<float> rates);
+    float of(uint64_t address) const;  // touches/s; 0: not tracked
+
+  private:
+    std::vector<PageRange> ranges_;  // by start
+    std::vector<float> rates_;       // by number
+};
+Result<RatesByAddress> ask_rates(pid_t pid);
+
 // A copy of the userfaultfd of a process that waits to be tiered from outside. ENOTSUP: it tiers
 // itself.
 Result<Descriptor> ask_descriptor(pid_t pid, double deadline_s = default_deadline_s);

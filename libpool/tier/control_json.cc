@@ -141,6 +141,13 @@ void members(V& v, PageAnswer& x) {
     v("explanation", x.explanation);
 }
 
+template <typename V>
+void members(V& v, PageRange& x) {
+    v("first", x.first);
+    v("start", x.start);
+    v("pages", x.pages);
+}
+
 // Places travel as text, "nfff-": a character a page.
 template <typename V>
 void members(V& v, PageSlice& x) {
@@ -148,6 +155,7 @@ void members(V& v, PageSlice& x) {
     v("first", x.first);
     v("rates", x.rates);
     v("places", x.places);
+    v("ranges", x.ranges);
 }
 
 template <typename V>

@@ -26,7 +26,8 @@ namespace libpool::tier {
 struct DrainUnit {
     uint64_t address = 0;
     uint32_t pages = 1;
-    float rate = 0;  // touches/s of each page, as believed; 0 for pages that are not tracked
+    float rate = 0;      // touches/s of each page, as believed; 0 for pages that are not tracked
+    uint32_t owner = 0;  // whose it is, where pages of several processes are put in one order
     friend bool operator==(const DrainUnit&, const DrainUnit&) = default;
 };
 

@@ -162,6 +162,11 @@ Result<PageSlice> EngineControl::pages(uint64_t first, uint64_t pages, Detail de
     PageSlice slice;
     slice.total_pages = numbers_;
     slice.first = first;
+    if (first == 0) {
+        for (const Numbered& one : numbered_) {
+            if (!one.rates.empty()) slice.ranges.push_back({one.first, one.start, one.pages});
+        }
+    }
     if (first >= numbers_) return slice;
     pages = std::min(pages, numbers_ - first);
     slice.rates.assign(pages, 0);

@@ -92,11 +92,17 @@ enum class Detail : uint8_t { rates, rates_and_places };
 // Believed rates of pages [first, first + rates.size()), for `pooltier record`. A slice that begins
 // with page 0 looks anew, later ones go on with the same look. A page keeps its number; those of
 // ranges that are gone are nowhere, with rate 0.
+struct PageRange {
+    uint64_t first = 0;  // number of its first page
+    uint64_t start = 0;  // address
+    uint64_t pages = 0;
+};
 struct PageSlice {
     uint64_t total_pages = 0;
     uint64_t first = 0;
-    std::vector<float> rates;   // touches a second
-    std::vector<Place> places;  // empty, or as many
+    std::vector<float> rates;       // touches a second
+    std::vector<Place> places;      // empty, or as many
+    std::vector<PageRange> ranges;  // of the slice that begins with page 0: where all pages are
 };
 inline constexpr uint64_t slice_limit_pages = 32768;
 

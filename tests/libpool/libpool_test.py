@@ -9,7 +9,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "vm")]
 
-from vmtest import MIB, expect, expect_in, main, node_of, sh, until  # noqa: E402
+from vmtest import MIB, expect, expect_in, kill_poold, main, node_of, restart_poold, sh, until  # noqa: E402
 
 
 def one_tier_is_said(rack):
@@ -87,6 +87,44 @@ def a_grant_may_go_in_the_middle_of_moves_and_come_again(rack):
     expect(failed and int(failed[1]) > 0, f"nothing was promoted: {said}")
 
 
+def a_drain_goes_hottest_first_and_poold_may_be_killed(rack):
+    """Two tiered programs on a grant that must go. poold, killed in the middle, leaves pages where they are; the next
+    one goes on; the programs notice nothing."""
+    words = "--near-limit 64K --min-range 256K --cpu 20"
+    thp = "/sys/kernel/mm/transparent_hugepage/enabled"
+    sh(rack, "h1", f"echo never >{thp}; pooltier run {words} -- pool-work hot-contiguous --far --bytes 12M --hot 2M --seconds 300 >/dev/null "
+                   "2>&1 & echo $! >/tmp/hot.pid").must()
+    held = rack.popen("h1", "pooltier", "run", *words.split(), "--", "memtool", "hold", "1", "24M", "cold")
+    expect(held.stdout.readline().startswith(b"pid "), "memtool does not start")
+    status = lambda: sh(rack, "h1", "pooltier status $(cat /tmp/hot.pid)").out  # noqa: E731
+    until(lambda: re.search(r"policy +[1-9]\d* cycles", status()), 60, lambda: f"it does not sample: {status()}")
+    log = lambda: sh(rack, "h1", "cat /var/log/poold.log").out  # noqa: E731
+    rack.fmctl_start("grant", "release", "far", "--wait=100")
+    until(lambda: "memory blocks to take offline" in log(), 20, "the drain does not begin", 0.1)
+    kill_poold(rack, "h1")
+    expect(node_of_far(rack) == 1, "the drain was over before poold was killed")
+    check_held(held)
+    restart_poold(rack, "h1")
+    until(lambda: node_of_far(rack) is None, 100, lambda: f"node 1 stays: {log()[-600:]}", 0.5)
+    found = re.search(r"(\d+) of (\d+) pages of 2 tiered processes were moved, the hottest first", log())
+    expect(found and int(found[1]) >= 0.9 * int(found[2]) > 0, f"poold did not move them itself: {log()[-600:]}")
+    check_held(held)
+    expect(" tiered for" in status(), f"the hot program: {status()}")
+    sh(rack, "h1", "kill $(cat /tmp/hot.pid)").must()
+    held.stdin.close()
+    rack.create("far", "256M", "h1")
+
+
+def check_held(held) -> None:
+    held.stdin.write(b"check\n")
+    held.stdin.flush()
+    for raw in held.stdout:
+        if b" bytes are " in raw:
+            same, _, size = raw.decode().split()[:3]
+            return expect(same == size, f"memory was lost: {raw.decode().strip()}")
+    expect(False, "memtool has ended")
+
+
 def through(rack) -> str:
     return sh(rack, "h1", "cat /tmp/through").out
 
@@ -124,4 +162,5 @@ if __name__ == "__main__":
                        the_declared_tiers_are_those_of_the_program, a_cache_gives_hints_and_serves_right_values,
                        hot_pages_come_near_and_the_cpu_is_accounted_for,
                        with_the_mover_off_the_same_check_fails,
-                       a_grant_may_go_in_the_middle_of_moves_and_come_again])
+                       a_grant_may_go_in_the_middle_of_moves_and_come_again,
+                       a_drain_goes_hottest_first_and_poold_may_be_killed])

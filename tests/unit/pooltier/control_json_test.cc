@@ -63,10 +63,16 @@ TEST(ControlJson, ASnapshotComesBackAsItWas) {
 
 TEST(ControlJson, PagesAndBenefitAndExplanation) {
     PageSlice slice{
-        10, 3, {0, 1234.5f, 0.001f, NAN}, {Place::near, Place::far, Place::nowhere, Place::near}};
+        10,
+        3,
+        {0, 1234.5f, 0.001f, NAN},
+        {Place::near, Place::far, Place::nowhere, Place::near},
+        {{3, 0x10000000, 4}}};
     auto back = decode_slice(encode_answer(slice));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->places, slice.places);
+    ASSERT_EQ(back->ranges.size(), 1u);
+    EXPECT_EQ(back->ranges[0].start, 0x10000000u);
     EXPECT_NEAR(back->rates[1], 1234.5, 5);
     EXPECT_NEAR(back->rates[2], 0.001, 1e-6);
     EXPECT_EQ(back->rates[3], 0);
@@ -145,7 +151,7 @@ TEST(ControlJson, AnyLineIsAnswered) {
                                .cpu_share = {},
                                .move_limit_bytes_per_s = {}}}),
         encode_request(AskPages{1, 2}), encode_answer(PageAnswer{}),
-        encode_answer(PageSlice{2, 0, {1, 2}, {Place::near, Place::far}})};
+        encode_answer(PageSlice{2, 0, {1, 2}, {Place::near, Place::far}, {{0, 4096, 2}}})};
     std::mt19937_64 random(3);
     int requests = 0, snapshots = 0;
     for (int i = 0; i < 8000; ++i) {

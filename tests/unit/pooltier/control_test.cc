@@ -28,13 +28,20 @@ class Still final : public Controlled {
     Result<PageAnswer> explain(uint64_t) override { return fail(ENOENT, "no such page"); }
     Result<void> set(const Limits&) override { return {}; }
     Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail) override {
-        PageSlice slice{.total_pages = UINT32_MAX, .first = first, .rates = {}, .places = {}};
+        PageSlice slice;
+        slice.total_pages = UINT32_MAX;
+        slice.first = first;
         slice.rates.assign(pages, 123456.0f);
         slice.places.assign(pages, Place::far);
         return slice;
     }
     Result<std::vector<BenefitStep>> benefit() override { return std::vector<BenefitStep>{}; }
+    Result<int> descriptor() override {
+        if (hands_over < 0) return Controlled::descriptor();
+        return hands_over;
+    }
     double settle() override { return INFINITY; }
+    int hands_over = -1;
 };
 
 class Control : public testing::Test {
@@ -101,6 +108,34 @@ TEST_F(Control, ALargeAnswerArrivesWhole) {
     auto slice = ask_pages(getpid(), {32768, slice_limit_pages});
     ASSERT_TRUE(slice) << slice.error().sentence;
     EXPECT_EQ(slice->rates.size(), slice_limit_pages);
+}
+
+TEST_F(Control, ADescriptorIsHandedOver) {
+    auto refused = ask_descriptor(getpid());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ENOTSUP);
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    engine_.hands_over = ends[1];
+    auto given = ask_descriptor(getpid());
+    ASSERT_TRUE(given) << given.error().sentence;
+    EXPECT_NE(given->get(), ends[1]);
+    EXPECT_EQ(write(given->get(), "x", 1), 1);
+    char byte = 0;
+    EXPECT_EQ(read(ends[0], &byte, 1), 1);
+    EXPECT_EQ(byte, 'x');
+    // Who does not ask for it gets none, and the next answer has none either.
+    EXPECT_TRUE(ask_status(getpid()));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TEST_F(Control, RatesAreFoundByAddress) {
+    RatesByAddress rates({{512, 0x20000000, 2}, {0, 0x10000000, 4}}, {1, 2, 3, 4});
+    EXPECT_EQ(rates.of(0x10001fff), 2);
+    EXPECT_EQ(rates.of(0x10004000), 0);  // behind the range
+    EXPECT_EQ(rates.of(0x0fffffff), 0);
+    EXPECT_EQ(rates.of(0x20001000), 0);  // its rates have not come
 }
 
 TEST_F(Control, SeveralRequestsOnOneConnectionEvenAtOnce) {
