@@ -4,7 +4,7 @@
 #   make help    all of it in a list
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim stress-tier clean help setup banner
+.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim fuzz-tier tsan-tier stress-tier clean help setup banner
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
@@ -99,6 +99,19 @@ tier-sim: setup ## Tiering in the simulator: the no-harm bound on 10,000 seeds, 
 	$(POOLTRACE) harm --seeds 1..1000 --jobs $(JOBS) --no-bank
 	$(POOLTRACE) matrix --csv build/tier-matrix.csv
 	$(POOLTRACE) speed
+
+fuzz-tier: setup ## Texts that tiering reads from outside, almost right, under ASan and UBSan (ROUNDS=3000000 of each)
+	@mkdir -p build
+	@test -f build/asan/build.ninja || cmake -S . -B build/asan -G Ninja -DCXLPOOL_SANITIZE=ON >/dev/null
+	@cmake --build build/asan -j$(JOBS) --target fuzz_test
+	@FUZZ_ROUNDS=$(or $(ROUNDS),3000000) build/asan/tests/unit/fuzz/fuzz_test
+
+tsan-tier: setup ## 200 threads on a running engine under ThreadSanitizer (SECONDS=60)
+	@mkdir -p build
+	@test -f build/tsan/build.ninja || cmake -S . -B build/tsan -G Ninja -DCXLPOOL_SANITIZE=thread >/dev/null
+	@cmake --build build/tsan -j$(JOBS) --target threads_test --target pooltier_test
+	@THREADS_SECONDS=$(or $(SECONDS),60) build/tsan/tests/unit/threads/threads_test
+	@build/tsan/tests/unit/pooltier/pooltier_test --gtest_filter='Control.*'
 
 stress-tier: build guest ## An hour of stress-ng under tiering in a guest (SECONDS=60 for less)
 	@tests/libpool/stress-overlay

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include "topology.h"
@@ -43,6 +44,7 @@ class RealKernel final : public Kernel {
   private:
     // Marks move when memory is plugged, not from one batch to the next, and are slow to read.
     uint64_t watermark_bytes(int node) {
+        std::lock_guard guard(lock_);
         auto now = std::chrono::steady_clock::now();
         if (marks_.empty() || now - read_at_ > std::chrono::seconds(10)) {
             marks_ = read_watermarks("").value_or(std::map<int, uint64_t>());
@@ -52,6 +54,7 @@ class RealKernel final : public Kernel {
         return found == marks_.end() ? 0 : found->second;
     }
 
+    std::mutex lock_;  // guards both: the engine and whoever is asked for its status
     std::map<int, uint64_t> marks_;
     std::chrono::steady_clock::time_point read_at_;
 };

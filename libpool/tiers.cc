@@ -18,6 +18,15 @@ std::string list_of(const std::vector<int>& nodes) {
     return list;
 }
 
+// From outside: of what no terminal should get, nothing is repeated.
+std::string quoted(std::string word) {
+    word.resize(std::min<size_t>(word.size(), 40));
+    for (char& c : word) {
+        if (c < ' ' || c > '~') c = '?';
+    }
+    return "\"" + word + "\"";
+}
+
 Result<void> check(const Declaration& declared) {
     if (declared.near.empty() || declared.far.empty()) {
         return fail(EINVAL, "tiers need at least one near and one far node");
@@ -52,11 +61,11 @@ Result<Declaration> parse_declaration(const std::string& words, const std::strin
             continue;
         }
         bool known = equals != std::string::npos && (key == "near" || key == "far");
-        if (!known) return wrong("\"" + part.substr(0, 40) + "\" says no tier");
+        if (!known) return wrong(quoted(part) + " says no tier");
         std::vector<int>& nodes = key == "near" ? declared.near : declared.far;
         if (!nodes.empty()) return wrong(key + " is there twice");
         auto list = parse_list(part.substr(equals + 1));
-        if (!list || list->empty()) return wrong("\"" + part.substr(0, 40) + "\" names no nodes");
+        if (!list || list->empty()) return wrong(quoted(part) + " names no nodes");
         nodes = std::move(*list);
     }
     if (declared.measure && count > 1) return wrong("measure stands alone");

@@ -90,11 +90,11 @@ def a_grant_may_go_in_the_middle_of_moves_and_come_again(rack):
 def a_drain_goes_hottest_first_and_poold_may_be_killed(rack):
     """Two tiered programs on a grant that must go. poold, killed in the middle, leaves pages where they are; the next
     one goes on; the programs notice nothing."""
-    words = "--near-limit 64K --min-range 256K --cpu 20"
+    words = "--min-range 256K --cpu 20 --loss-ns 1"  # nothing pays: it samples, and moves nothing
     thp = "/sys/kernel/mm/transparent_hugepage/enabled"
-    sh(rack, "h1", f"echo never >{thp}; pooltier run {words} -- pool-work hot-contiguous --far --bytes 12M --hot 2M --seconds 300 >/dev/null "
-                   "2>&1 & echo $! >/tmp/hot.pid").must()
-    held = rack.popen("h1", "pooltier", "run", *words.split(), "--", "memtool", "hold", "1", "24M", "cold")
+    sh(rack, "h1", f"echo never >{thp}; pooltier run {words} -- pool-work hot-contiguous --far --bytes 4M --hot 1M "
+                   "--seconds 300 >/dev/null 2>&1 & echo $! >/tmp/hot.pid").must()
+    held = rack.popen("h1", "pooltier", "run", *words.split(), "--", "memtool", "hold", "1", "12M", "cold")
     expect(held.stdout.readline().startswith(b"pid "), "memtool does not start")
     status = lambda: sh(rack, "h1", "pooltier status $(cat /tmp/hot.pid)").out  # noqa: E731
     until(lambda: re.search(r"policy +[1-9]\d* cycles", status()), 60, lambda: f"it does not sample: {status()}")
