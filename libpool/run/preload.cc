@@ -45,7 +45,8 @@ void say(const tier::Settings& settings, tier::Say from, const std::string& sent
     (void)!write(2, line.data(), line.size());
 }
 
-// The program's memory policy may be to begin far; what the tracking keeps is small, and used often.
+// The program's memory policy may be to begin far; what the tracking keeps is small, and used
+// often.
 void take_memory_nearby() { syscall(SYS_set_mempolicy, MPOL_DEFAULT, nullptr, 0); }
 
 Result<void> begin(Preloaded& self) {
