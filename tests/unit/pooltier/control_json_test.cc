@@ -62,12 +62,11 @@ TEST(ControlJson, ASnapshotComesBackAsItWas) {
 }
 
 TEST(ControlJson, PagesAndBenefitAndExplanation) {
-    PageSlice slice{
-        10,
-        3,
-        {0, 1234.5f, 0.001f, NAN},
-        {Place::near, Place::far, Place::nowhere, Place::near},
-        {{3, 0x10000000, 4}}};
+    PageSlice slice{10,
+                    3,
+                    {0, 1234.5f, 0.001f, NAN},
+                    {Place::near, Place::far, Place::nowhere, Place::near},
+                    {{3, 0x10000000, 4}}};
     auto back = decode_slice(encode_answer(slice));
     ASSERT_TRUE(back);
     EXPECT_EQ(back->places, slice.places);
