@@ -113,7 +113,8 @@ tsan-tier: setup ## 200 threads on a running engine under ThreadSanitizer (SECON
 	@THREADS_SECONDS=$(or $(SECONDS),60) build/tsan/tests/unit/threads/threads_test
 	@build/tsan/tests/unit/pooltier/pooltier_test --gtest_filter='Control.*'
 
-stress-tier: build guest ## An hour of stress-ng under tiering in a guest (SECONDS=60 for less)
+stress-tier: build guest ## A drain with poold killed in it, and an hour of stress-ng under tiering in a guest (SECONDS=60 for less)
+	@tests/libpool/libpool_test.py a_program_waits_for_its_first_grant a_drain_goes_hottest_first_and_poold_may_be_killed
 	@tests/libpool/stress-overlay
 	@tests/libpool/stress $(SECONDS)
 

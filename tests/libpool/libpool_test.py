@@ -162,5 +162,5 @@ if __name__ == "__main__":
                        the_declared_tiers_are_those_of_the_program, a_cache_gives_hints_and_serves_right_values,
                        hot_pages_come_near_and_the_cpu_is_accounted_for,
                        with_the_mover_off_the_same_check_fails,
-                       a_grant_may_go_in_the_middle_of_moves_and_come_again,
-                       a_drain_goes_hottest_first_and_poold_may_be_killed])
+                       a_grant_may_go_in_the_middle_of_moves_and_come_again],
+         long=(a_drain_goes_hottest_first_and_poold_may_be_killed,))

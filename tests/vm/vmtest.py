@@ -68,11 +68,12 @@ def recover(rack: Rack) -> None:
     rack.release_all()
 
 
-def main(topology: str, checks: list, before_up=None) -> None:
-    """Boot, run the checks (those named on the command line, else all), look for splats, go down."""
+def main(topology: str, checks: list, before_up=None, long: tuple = ()) -> None:
+    """Boot, run the checks (those named on the command line, else all but the long ones), look for splats, go
+    down."""
     skip_unless_ready()
     name = Path(sys.argv[0]).stem
-    wanted = [c for c in checks if not sys.argv[1:] or c.__name__ in sys.argv[1:]]
+    wanted = [c for c in [*checks, *long] if c.__name__ in sys.argv[1:]] if sys.argv[1:] else checks
     rack = Rack(topology, CHECKOUT / "build/vm" / name)
     failed, began = [], time.monotonic()
     try:
