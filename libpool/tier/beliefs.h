@@ -70,14 +70,16 @@ class BeliefUpdate {
 
     // sight: a rung below the number of looks, or not_touched.
     Belief next(Belief belief, Sight sight, uint64_t& dice) {
-        const size_t outcome = sight == not_touched ? rungs_ : sight;
-        Next& next = nexts_[belief][outcome];
-        if (!next.known) next = successor(belief, outcome);
+        const Next& next = known(belief, sight);
         const uint64_t rolled = roll(dice);
         const bool wider = (rolled & 0xffff) < next.wider;
         const bool up = (rolled >> 16 & 0xffff) < next.mean_up[wider];
         return Belief(next.belief[wider] + up);
     }
+
+    // Log of how much likelier the sight is for a page of which only the prior is known than for
+    // one with this belief.
+    float surprise(Belief belief, Sight sight) { return known(belief, sight).surprise; }
 
   private:
     // A successor of either neighbouring spread, and the chances (of 65536) of the wider one, and
@@ -87,7 +89,14 @@ class BeliefUpdate {
         std::array<Belief, 2> belief{};
         std::array<uint16_t, 2> mean_up{};
         uint16_t wider = 0;
+        float surprise = 0;
     };
+    const Next& known(Belief belief, Sight sight) {
+        const size_t outcome = sight == not_touched ? rungs_ : sight;
+        Next& next = nexts_[belief][outcome];
+        if (!next.known) next = successor(belief, outcome);
+        return next;
+    }
     Next successor(Belief belief, size_t outcome) const;
 
     size_t rungs_;

@@ -5,11 +5,14 @@
 #include <array>
 #include <cmath>
 
+#include "tier/touch_value.h"
+
 namespace libpool::tier {
 
 namespace {
 
 constexpr double watched_pages = 64;  // guests, and exiles, that are watched in a cycle
+constexpr double rate_step = 0.2;     // weight of the newest reading in the rate of all touches
 
 }  // namespace
 
@@ -61,7 +64,8 @@ std::vector<PageId> Books::draw(const Places& places, uint64_t& dice) {
 }
 
 // By sight alone: beliefs can be wrong where a page changes its ways, and must not be here.
-void Books::count(const Pages& pages, const Reading& reading, DeviantSums& sums) const {
+void Books::count(const Pages& pages, const Reading& reading, DeviantRates& rates) const {
+    const TouchValue value(reading.rungs_s);
     size_t run = 0, at = 0;
     for (const Watched& watched : watched_) {
         while (run < reading.runs.size() && reading.runs[run].end() <= watched.page) {
@@ -69,32 +73,36 @@ void Books::count(const Pages& pages, const Reading& reading, DeviantSums& sums)
         }
         if (run == reading.runs.size()) break;
         if (watched.page < reading.runs[run].first) continue;  // could not be armed
-        if (reading.sights[at + watched.page - reading.runs[run].first] != 0) continue;
+        const Sight sight = reading.sights[at + watched.page - reading.runs[run].first];
         const PageState state = pages.states[watched.page];
-        if (state.guest()) sums.guests += watched.stands_for;
-        if (state.exile()) sums.exiles += watched.stands_for;
+        if (state.guest()) rates.guests += watched.stands_for * value.low(sight);
+        if (state.exile()) rates.exiles += watched.stands_for * value.high(sight);
     }
 }
 
-void Books::book(const DeviantSums& sums, const Situation& situation, double look_s,
-                 double stands_for_s, bool exact) {
-    double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
-    // One look of length w books a touch as one per w. For what is earned that is never too much;
-    // for what is lost, twice that is enough up to 1.59/w touches a second: 2(1 - exp(-x)) >= x.
-    const double booked_s = touch_s * stands_for_s / look_s;
-    bank_.book(sums.guests * booked_s, sums.exiles * booked_s * (exact ? 1 : 2));
-    resolved_rate_ = 1.59 / look_s;
+void Books::book(const DeviantRates& rates, const Situation& situation, double stands_for_s) {
+    const double booked_s = std::max(situation.loss_ns, 0.0) * 1e-9 * stands_for_s;
+    bank_.book(rates.guests * booked_s, rates.exiles * booked_s);
 }
 
 void Books::spend(uint64_t moved_pages, double move_ns) {
     bank_.spend(double(moved_pages) * move_ns * 1e-9);
 }
 
+void Books::see_rate(double touches_per_s) {
+    rate_ += (touches_per_s - rate_) * std::max(rate_step, 1.0 / ++rates_);
+}
+
+double Books::risk_s(const Situation& situation, double longest_gap_s) const {
+    const double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
+    return rate_ * touch_s * longest_gap_s / double(std::max<uint64_t>(situation.near_pages, 1));
+}
+
 void Books::settle(const TierConfig& config, const Situation& situation, const PlaceCounts& counts,
-                   double total_rate, double longest_gap_s) {
+                   double longest_gap_s) {
     double move_s = situation.move_ns * 1e-9;
-    unnoticed_s_ = std::max(
-        unnoticed_s_, total_rate * std::max(situation.loss_ns, 0.0) * 1e-9 * (longest_gap_s + 0.5));
+    const double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
+    unnoticed_s_ = std::max(unnoticed_s_, rate_ * touch_s * longest_gap_s);
     bank_.set_reserve(move_s * double(counts.guests + counts.exiles));
     bank_.set_unused_budget(config.cpu_share * situation.program_cpu_s - situation.overhead_cpu_s);
     if (config.allowance_s >= 0) {

@@ -13,8 +13,9 @@
 
 namespace libpool::tier {
 
-// Guests and exiles that one reading found touched, and how many others each stands for.
-struct DeviantSums {
+// What one reading says of the touches per second of all guests (rather too few) and of all exiles
+// (rather too many).
+struct DeviantRates {
     double guests = 0, exiles = 0;
 };
 
@@ -26,20 +27,22 @@ class Books {
     std::vector<PageId> draw(const Places& places, uint64_t& dice);
     // For a cycle that looks at so much anyway that nothing need be drawn.
     void draw_none() { watched_.clear(); }
-    // Adds the drawn pages that the reading found touched at its first look.
-    void count(const Pages& pages, const Reading& reading, DeviantSums& sums) const;
-    // Books the reading. look_s: of the first look, or all the time that was counted; stands_for_s:
-    // how much time its rates stand for.
-    void book(const DeviantSums& sums, const Situation& situation, double look_s,
-              double stands_for_s, bool exact);
+    // Adds what was seen of the drawn pages.
+    void count(const Pages& pages, const Reading& reading, DeviantRates& rates) const;
+    // Books rates that stand for so much time.
+    void book(const DeviantRates& rates, const Situation& situation, double stands_for_s);
     void spend(uint64_t moved_pages, double move_ns);
+    // A reading's touches per second of all pages.
+    void see_rate(double touches_per_s);
     // Before a decision: the budget, the reserve, the allowance. longest_gap_s: between bookings.
     void settle(const TierConfig& config, const Situation& situation, const PlaceCounts& counts,
-                double total_rate, double longest_gap_s);
+                double longest_gap_s);
 
     const Bank& bank() const { return bank_; }
+    // What one exile more may lose until it is noticed, if it gets as hot as near pages are on
+    // average.
+    double risk_s(const Situation& situation, double longest_gap_s) const;
     double unnoticed_s() const { return unnoticed_s_; }
-    double resolved_rate() const { return resolved_rate_; }
 
   private:
     // A guest or an exile (or a huge page of them), and how many it stands for.
@@ -50,8 +53,9 @@ class Books {
 
     Bank bank_;
     std::vector<Watched> watched_;  // in the cycle under way; rising
-    double unnoticed_s_ = 0;        // the most that could be lost between two bookings, so far
-    double resolved_rate_ = 0;      // touches/s of one page up to which the books are right
+    double rate_ = 0;               // touches/s of all pages, smoothed
+    int rates_ = 0;
+    double unnoticed_s_ = 0;  // the most that could be lost between two bookings, so far
 };
 
 }  // namespace libpool::tier

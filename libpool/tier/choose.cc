@@ -14,6 +14,10 @@ namespace {
 // equally hot differ by chance, and the luckiest of thousands by much.
 constexpr double rest_min_s = 1, rest_part = 0.1;  // of the expected stay: of a page that was moved
 constexpr double swap_ratio = 1.25;
+// A deviation that pays for itself so soon may be bought from a balance that is nearly used up, up
+// to a part of what is left: what was lost can then be earned back. Without, a bank that had lost
+// most of its allowance forbade help for as long as the program ran.
+constexpr double swift_s = 5, swift_part = 0.5;
 
 // Classes that are counted apart. Movable: rested; a newcomer has also earned its move.
 enum Class : uint8_t { guest, local, exile, outsider, still_near, still_far, nothing };
@@ -170,11 +174,19 @@ void age(PageState& state, uint32_t wakes, const std::array<uint32_t, belief_cou
     state.set_credit(std::min(credit, PageState::credit_full));
 }
 
+// Half way, in octaves, from the last page that fits to the first that does not: between a hot set
+// that fits and cold pages any rate parts them, and a high one is told sooner.
 double marginal_rate(const Counts& counts, uint64_t capacity) {
     uint64_t pages = 0;
+    double inside = 0;
     for (Belief belief : beliefs_by_mean()) {
-        for (const auto& of_class : counts) pages += of_class[belief];
-        if (pages > capacity) return rates_of(belief).mean;
+        uint64_t more = 0;
+        for (const auto& of_class : counts) more += of_class[belief];
+        pages += more;
+        const double rate = rates_of(belief).mean;
+        if (pages > capacity)
+            return inside > 0 && pages - more == capacity ? std::sqrt(inside * rate) : rate;
+        if (more > 0) inside = rate;
     }
     return 0;
 }
@@ -183,6 +195,7 @@ constexpr PageId no_page = UINT32_MAX;
 
 void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect respect, Quota quota,
              Plan& plan) {
+    if (plan.demote.empty() && plan.promote.empty()) return;
     each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
         if (hint == Hint::pinned_near) return;
         Class kind = class_of(pages.states[page], respect);
@@ -257,9 +270,19 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     const double rest_s = std::max(rest_min_s, rest_part * terms.stay_s);
     const auto wakes = uint32_t(std::min(terms.passed_s / rest_s, 1.0) * 65536);
     std::vector<PageId> pinned;  // far, and told to be near
+    // Being over capacity is no matter of taste, and a deviation that cannot be paid for neither.
+    Respect respect = terms.balance_s < 0 ? Respect::none : Respect::all;
+    Counts counts{};
+    auto count = [&](PageId page, uint32_t unit, Hint hint) {
+        Class kind = class_of(pages.states[page], respect);
+        if (hint == Hint::pinned_near)
+            kind = kind == exile || kind == outsider ? still_far : still_near;
+        counts[kind][believed(pages, page, hint)] += unit;
+    };
     each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
         PageState& state = pages.states[page];
         age(state, wakes, steps, dice);
+        count(page, unit, hint);
         (state.place() == Place::near ? choice.near : choice.far) += unit;
         choice.guests += state.guest() ? unit : 0;
         choice.exiles += state.exile() ? unit : 0;
@@ -267,17 +290,11 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
             for (uint32_t i = 0; i < unit; ++i) pinned.push_back(page + i);
         }
     });
-    // Being over capacity is no matter of taste, and a deviation that cannot be paid for neither.
-    Respect respect = terms.balance_s < 0      ? Respect::none
-                      : choice.near > capacity ? Respect::credit
-                                               : Respect::all;
-    Counts counts{};
-    each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
-        Class kind = class_of(pages.states[page], respect);
-        if (hint == Hint::pinned_near)
-            kind = kind == exile || kind == outsider ? still_far : still_near;
-        counts[kind][believed(pages, page, hint)] += unit;
-    });
+    if (respect == Respect::all && choice.near > capacity) {
+        respect = Respect::credit;
+        counts = {};
+        each_unit(pages, hints, count);
+    }
     for (size_t belief = 0; belief < belief_count; ++belief) {
         for (const auto& of_class : counts) choice.pages[belief] += of_class[belief];
         choice.near_rate +=
@@ -334,35 +351,47 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     // What one page's move costs the bank now: the move, and the reserve for its way back; nothing
     // that a return does not give back.
     const double move_s = situation.move_ns * 1e-9;
-    auto price_s = [&](Class kind) { return kind == guest || kind == exile ? 0 : 2 * move_s; };
-    double spare_s = terms.balance_s - terms.kept_s;
+    auto price_s = [&](Class kind) {
+        return kind == guest || kind == exile ? 0
+               : kind == local                ? 2 * move_s + terms.risk_s
+                                              : 2 * move_s;
+    };
+    const double usual_s = terms.balance_s - terms.kept_s;
+    const double swift_most_s = std::max(usual_s, swift_part * terms.balance_s);
+    const double gain_s = std::max(situation.loss_ns, 0.0) * 1e-9 * swift_s;  // of a touch/s
+    double spent_s = 0;
     while (!newcomers.empty() && left > 0 && over == 0) {
         const double low = newcomers.rates().low;
         if (low <= admission) break;
         const double newcomer_s = price_s(newcomers.kind().of);
-        auto affordable = [&](double each_s) {
-            return each_s > 0 ? uint64_t(std::clamp(spare_s / each_s, 0.0, 1e9)) : UINT64_MAX;
+        auto affordable = [&](double each_s, double rate) {
+            if (each_s <= 0) return UINT64_MAX;
+            const double most_s = rate * gain_s > each_s ? swift_most_s : usual_s;
+            return uint64_t(std::clamp((most_s - spent_s) / each_s, 0.0, 1e9));
         };
         if (room > 0) {
-            uint64_t wanted = std::min({room, newcomers.left(), affordable(newcomer_s), left});
+            uint64_t wanted = std::min({room, newcomers.left(), affordable(newcomer_s, low), left});
             if (wanted == 0) break;
             newcomers.take(wanted, quota);
             room -= wanted;
             left -= wanted;
-            spare_s -= double(wanted) * newcomer_s;
+            spent_s += double(wanted) * newcomer_s;
             continue;
         }
         if (victims.empty() || far_room == 0 || left < 2) break;
         // Surely hotter, and surely by as much as two moves cost; where readings are rare, probably
         // by that much, since being sure would take too long.
         const double beaten = beaten_of(victims.kind());
-        const double by = terms.rare ? newcomers.rates().mean - victims.rates().mean : low - beaten;
-        if (low < swap_ratio * beaten || by <= 2 * admission) break;
+        const double lowest =
+            terms.wary && victims.kind().of == local ? newcomers.rates().floor : low;
+        const double by =
+            terms.rare ? newcomers.rates().mean - victims.rates().mean : lowest - beaten;
+        if (lowest < swap_ratio * beaten || by <= 2 * admission) break;
         const double both_s = newcomer_s + price_s(victims.kind().of);
-        uint64_t swaps = std::min({affordable(both_s), newcomers.left(), left / 2});
+        uint64_t swaps = std::min({affordable(both_s, by), newcomers.left(), left / 2});
         swaps = std::min({swaps, victims.left(), far_room});
         if (swaps == 0) break;
-        spare_s -= double(swaps) * both_s;
+        spent_s += double(swaps) * both_s;
         newcomers.take(swaps, quota);
         left -= swaps;
         demote(swaps);

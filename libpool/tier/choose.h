@@ -36,8 +36,10 @@ struct Choice {
 
 struct Terms {
     double stay_s = 30;
+    bool wary = false;       // little is known yet: equals look different by chance
     double passed_s = 0.25;  // since the last choice: what credits grow by
     double balance_s = 0;    // of the bank; endless without one
+    double risk_s = 0;       // what one exile more may lose until it is noticed
     bool rare = false;       // readings are
     double kept_s = 0;       // of it, not to be spent, so that small losses do not undo everything
 };

@@ -10,8 +10,13 @@ namespace {
 
 // Of a block: as many pages on the wrong side make it contested.
 constexpr uint32_t odd_pages = 4;
-// Log of the chance under what is believed, below which a block is taken to have turned.
-const double turned = std::log(1e-5);
+// Log of how much likelier a block's sights are if nothing but the prior is believed of its pages,
+// from which on what is believed of them is taken to be outdated.
+constexpr double outdated = 11.5;  // 1e5
+// And of each page, on average: many that are all off by a little are no news.
+constexpr double outdated_a_page = 0.2;
+constexpr double most_pages =
+    0.75;  // of a sample that are touched: then the block is taken for hot
 
 // Touches that one seen touch in `window_s` stands for, of a page with this rate.
 double multiplicity(double rate, double window_s) {
@@ -39,7 +44,8 @@ Lesson::Lesson(Pages& pages, const Schedule& schedule, const Reading& reading,
       telling_s_(reading.rungs_s[telling_]),
       booking_s_(reading.counts.empty() ? reading.rungs_s[booking_] : reading.rungs_s.back()),
       small_(reading.rungs_s, background.forgetting, background.prior),
-      huge_(stretched(reading.rungs_s), background.forgetting, background.prior) {}
+      huge_(stretched(reading.rungs_s), background.forgetting, background.prior),
+      value_(reading.rungs_s) {}
 
 Sums Lesson::learn() {
     size_t at = 0;
@@ -73,8 +79,9 @@ void Lesson::learn_counts(Run segment, const uint32_t* counts) {
         pages_.states[page].set_belief(
             belief_counted(state.belief(), counts[i], booking_s_, background_.forgetting, dice_));
         (state.place() == Place::near ? sums_.near : sums_.far) += counts[i];
-        if (state.guest()) sums_.deviants.guests += counts[i];
-        if (state.exile()) sums_.deviants.exiles += counts[i];
+        sums_.touches_per_s += counts[i] / booking_s_;
+        if (state.guest()) sums_.deviants.guests += counts[i] / booking_s_;
+        if (state.exile()) sums_.deviants.exiles += counts[i] / booking_s_;
     }
 }
 
@@ -94,6 +101,7 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
     if (block.huge) {
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
+        sums_.touches_per_s += fair ? value_.high(sights[0]) / schedule_.chance_of(index) : 0;
         count_touch(first, sights[0], fair ? 1 / schedule_.chance_of(index) : 0, block_pages);
         Belief next = huge_.next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
@@ -104,12 +112,13 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
         PageId page = segment.first + i;
         if (pages_.states[page].place() == Place::nowhere) continue;
         count_touch(page, sights[i], weight, 1);
-        if (background_.dear && sights[i] == 0) {
-            if (pages_.states[page].guest()) sums_.deviants.guests += weight;
-            if (pages_.states[page].exile()) sums_.deviants.exiles += weight;
-        }
+        sums_.touches_per_s += weight * value_.high(sights[i]);
+        if (!background_.dear) continue;
+        if (pages_.states[page].guest()) sums_.deviants.guests += weight * value_.low(sights[i]);
+        if (pages_.states[page].exile()) sums_.deviants.exiles += weight * value_.high(sights[i]);
     }
-    if (fair && segment.pages < block.pages) learn_sample(segment, sights);
+    const bool outdates = fair && contradicted(segment, sights);
+    if (fair && segment.pages < block.pages) learn_sample(segment, sights, outdates);
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         PageId page = segment.first + i;
@@ -118,29 +127,41 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
     if (schedule_.full()) judge_block(index);
 }
 
-// A few pages of a block, when all of them were touched or none, and that could hardly be by what
-// is believed of them: then the whole block has turned, as contiguous hot sets do, and one new
-// belief is made for all its pages from what each of the sample says. Of a block that was taken to
-// be all alike, any surprise calls for a look at all pages.
-void Lesson::learn_sample(Run segment, const Sight* sights) {
+// Do these sights say that the block has turned, whatever the program as a whole does? A
+// likelihood ratio: of beliefs that are right it is as high once in 100,000 readings.
+bool Lesson::contradicted(Run segment, const Sight* sights) {
+    Block& block = pages_.blocks[segment.first / block_pages];
+    ++sums_.blocks;
+    double surprise = 0, present = 0;
+    for (uint32_t i = 0; i < segment.pages; ++i) {
+        if (sights[i] == page_absent) continue;
+        ++present;
+        surprise += small_.surprise(pages_.belief(segment.first + i), sights[i]);
+    }
+    if (surprise < std::max(outdated, outdated_a_page * present)) return false;
+    ++sums_.outdated;
+    if (block.turns == Block::turns_full) return false;
+    ++block.turns;
+    return true;
+}
+
+// A few pages of a block that contradict what is believed, most of them touched or none: then the
+// whole block has turned, as contiguous hot sets do, and one new belief is made for all its pages
+// from what each of the sample says. Of a block that was taken to be all alike, any surprise calls
+// for a look at all pages.
+void Lesson::learn_sample(Run segment, const Sight* sights, bool contradicted) {
     size_t index = segment.first / block_pages;
     Block& block = pages_.blocks[index];
-    double log_all = 0, log_none = 0, expected = 0;
+    double expected = 0;
     uint32_t touched = 0, present = 0;
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         ++present;
         touched += sights[i] <= telling_;
-        const double idle = std::exp(-rates_of(pages_.belief(segment.first + i)).mean * telling_s_);
-        expected += 1 - idle;
-        log_all += std::log(1 - idle);
-        log_none += std::log(idle);
+        expected += 1 - std::exp(-rates_of(pages_.belief(segment.first + i)).mean * telling_s_);
     }
     if (present == 0) return;
-    const bool turns =
-        (touched == present && log_all < turned) || (touched == 0 && log_none < turned);
-    if (turns && block.turns < Block::turns_full) {
-        ++block.turns;
+    if (contradicted && (touched == 0 || touched >= most_pages * present)) {
         Belief belief = belief_about(background_.boundary_rate, 4);
         for (uint32_t i = 0; i < segment.pages; ++i) {
             if (sights[i] != page_absent) belief = small_.next(belief, sights[i], dice_);
@@ -151,7 +172,8 @@ void Lesson::learn_sample(Run segment, const Sight* sights) {
         return;
     }
     double surprise = std::abs(double(touched) - expected);
-    if (surprise > 1.5 + 2 * std::sqrt(std::min(expected, present - expected) + 0.25)) {
+    if (contradicted ||
+        surprise > 1.5 + 2 * std::sqrt(std::min(expected, present - expected) + 0.25)) {
         block.uniform = 0;
     }
 }

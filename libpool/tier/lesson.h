@@ -7,6 +7,7 @@
 #include "tier/books.h"
 #include "tier/pages.h"
 #include "tier/schedule.h"
+#include "tier/touch_value.h"
 
 namespace libpool::tier {
 
@@ -22,7 +23,9 @@ struct Background {
 // What the reading adds up to. Touches stand for pages that were not armed, too.
 struct Sums {
     double near = 0, far = 0;  // touches in the booking window, as believed
-    DeviantSums deviants;      // touched at the first look
+    double touches_per_s = 0;  // of all pages, whatever is believed of them; rather too many
+    DeviantRates deviants;
+    uint32_t blocks = 0, outdated = 0;  // looked at; of them, whose sights contradict the beliefs
 };
 
 class Lesson {
@@ -36,7 +39,8 @@ class Lesson {
   private:
     void learn_segment(Run segment, const Sight* sights, const uint32_t* counts);
     void learn_counts(Run segment, const uint32_t* counts);
-    void learn_sample(Run segment, const Sight* sights);
+    bool contradicted(Run segment, const Sight* sights);
+    void learn_sample(Run segment, const Sight* sights, bool contradicted);
     void judge_block(size_t index);
     void count_touch(PageId page, Sight sight, double weight, double unit);
 
@@ -48,6 +52,7 @@ class Lesson {
     size_t telling_, booking_;      // rungs
     double telling_s_, booking_s_;  // their times
     BeliefUpdate small_, huge_;     // of pages, of huge pages
+    TouchValue value_;
     Sums sums_;
 };
 

@@ -26,6 +26,10 @@ constexpr double changed_readings = 2;
 // for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
 // else.
 constexpr double stay_min_s = 5, stay_unknown_s = 120, stay_max_s = 300;
+// Blocks whose beliefs one reading contradicts, from which on the program is taken to have changed.
+constexpr uint32_t outdated_blocks = 3;
+constexpr double outdated_part = 0.15, outdated_pause_s = 3;
+constexpr double most_alarms = 2;      // in a row; then, as of single blocks, one in turns_fade_s
 constexpr double learning_cycles = 3;  // full ones, before blocks may be judged as a whole
 constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a surprise
 // More than such a part of what fits near that is moved, or waits, is worth another decision.
@@ -119,9 +123,12 @@ class LadderPolicy final : public TierPolicy {
     Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
     double faded_s_ = 0;
-    double total_rate_ = 0;  // touches/s of all pages: the most lately seen
+    double alarms_ = most_alarms, alarms_at_s_ = 0;  // changes that beliefs alone may still call
+    double total_rate_ = 0;                          // touches/s of all pages: the most lately seen
+    double looking_s_ = 0;                           // how long the last cycle took
     double boundary_rate_ = 1;
     double again_s_ = again_s;  // until the next decision without a reading
+    double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     uint64_t near_pages_ = 0;   // capacity, as last told
     double victim_rate_high_ = 0;
     Situation last_;
@@ -232,10 +239,23 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     Sums sums = lesson.learn();
     const bool exact = !reading.counts.empty();
     if (!exact) books_.count(pages, reading, sums.deviants);
-    books_.book(sums.deviants, situation, exact ? lesson.booking_s() : reading.rungs_s.front(),
-                exact ? lesson.booking_s() : schedule_.weight_s() + reading.rungs_s.back(), exact);
+    books_.book(sums.deviants, situation,
+                exact ? lesson.booking_s() : schedule_.weight_s() + reading.rungs_s.back());
+    if (!exact) resolved_rate_ = TouchValue(reading.rungs_s).resolved_rate();
+    books_.see_rate(sums.touches_per_s);
+    looking_s_ = reading.rungs_s.back();
     ++cycles_;
     full_cycles_ += schedule_.full() ? schedule_.blocks_share() : 0;
+
+    const bool all_over = sums.outdated >= outdated_blocks &&
+                          double(sums.outdated) >= outdated_part * double(sums.blocks);
+    alarms_ = std::min(most_alarms, alarms_ + (situation.now_s - alarms_at_s_) / turns_fade_s);
+    alarms_at_s_ = situation.now_s;
+    if (!dear_ && all_over && full_cycles_ > learning_cycles && alarms_ >= 1 &&
+        situation.now_s > changed_s_ + outdated_pause_s) {
+        --alarms_;
+        note_change(situation.now_s);
+    }
 
     const double all = sums.near + sums.far;
     total_rate_ = std::max(0.97 * total_rate_, all / lesson.booking_s());
@@ -265,12 +285,16 @@ void LadderPolicy::note_change(double now_s) {
 Plan LadderPolicy::decide(const Situation& situation) {
     last_ = situation;
     near_pages_ = situation.near_pages;
-    books_.settle(config_, situation, places_.counts(), total_rate_, schedule_.longest_gap_s());
+    const double longest_gap_s = schedule_.longest_gap_s() + looking_s_;
+    books_.settle(config_, situation, places_.counts(), longest_gap_s);
     Terms terms;
     terms.stay_s = stay_s(situation.now_s);
+    terms.wary = !dear_ && full_cycles_ <= learning_cycles;
     terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
     terms.balance_s = config_.bank ? books_.bank().balance_s() : 1e9;
     terms.rare = dear_;
+    // Twice where pauses are exponential: one booking can then be as far off as what it books.
+    terms.risk_s = config_.bank ? (dear_ ? 1 : 2) * books_.risk_s(situation, longest_gap_s) : 0;
     terms.kept_s = kept_part * books_.bank().allowance_s();
     last_decide_s_ = situation.now_s;
     Choice choice = choose(places_.pages(), hints_, situation, terms, dice_);
@@ -333,7 +357,7 @@ TierStatus LadderPolicy::status() const {
         status.near_share_low = std::max(0.0, near_share_.mean() - near_share_.half_width());
         status.near_share_high = std::min(1.0, near_share_.mean() + near_share_.half_width());
     }
-    bank.resolved_rate = books_.resolved_rate();
+    bank.resolved_rate = resolved_rate_;
     status.boundary_rate = boundary_rate_;
     status.cycles = cycles_;
     status.changes = changes_;
