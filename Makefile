@@ -95,8 +95,8 @@ tier-sim: setup ## Tiering in the simulator: the no-harm bound on 10,000 seeds, 
 	@test -f $(HOST)/build.ninja || cmake -S . -B $(HOST) -G Ninja >/dev/null
 	@cmake --build $(HOST) -j$(JOBS) --target pooltrace
 	$(POOLTRACE) harm --seeds 1..$(SEEDS) --jobs $(JOBS)
-	$(POOLTRACE) harm --seeds 1..1000 --jobs $(JOBS) --planted
-	$(POOLTRACE) harm --seeds 1..1000 --jobs $(JOBS) --no-bank
+	for kind in lure pairs; do for how in --planted --no-bank; do \
+		$(POOLTRACE) harm --gen $$kind --seeds 1..200 --jobs $(JOBS) --show 0 $$how || exit 1; done; done
 	$(POOLTRACE) matrix --csv build/tier-matrix.csv
 	$(POOLTRACE) speed
 

@@ -23,6 +23,11 @@ constexpr KindInfo all_kinds[] = {
     {"bighot", "a hot set of twice the near size, all of it alike", true},
     {"phase", "pages that are quiet whenever windows of 1 to 1024 ms would look, and busy between",
      true},
+    {"lure", "far pages that are hot until they were fetched, and then the near ones for long",
+     true},
+    {"pairs", "the same with each pair of pages at its own time, so that nothing changes at once",
+     true},
+    {"pursuit", "turns that last longer each time, as the stay does that we expect", true},
 };
 
 // Expected accesses of each page in one epoch; the counts are drawn from them.
@@ -39,6 +44,9 @@ class Rates {
     std::vector<uint32_t> order;  // a permutation: where the page of rank i lies
     uint32_t next_turn = 0;       // turns: the epoch of the next change, and who is hot until then
     bool far_turn = false;
+    uint32_t turns_taken = 0;
+    std::vector<uint32_t> next_turns;  // pairs: the same of each
+    std::vector<char> far_turns;
 
     double per_epoch() const { return o.accesses_per_s * o.epoch_s; }
     void shuffle() {
@@ -128,18 +136,48 @@ void cyclic(Rates& rates, uint32_t epoch) {
     rates.spread((epoch / o.period_epochs) % cycle, 1, rates.per_epoch());
 }
 
+// Epochs that a turn lasts.
+uint32_t turn_length(Rates& rates, bool far_turn) {
+    const GenerateOptions& o = rates.o;
+    double length = 2 * o.period_epochs * (far_turn ? o.far_part : 1 - o.far_part);
+    if (o.irregular) length *= rates.random.exponential();
+    if (o.growth > 1) {
+        const auto steps = uint32_t(std::log(64) / std::log(o.growth)) + 1;
+        length *= std::pow(o.growth, rates.turns_taken++ / 2 % steps);
+    }
+    return std::max(1u, uint32_t(std::lround(length)));
+}
+
 // In order: n near pages (by first touch) and n far ones; which of the two is hot changes.
 void turns(Rates& rates, uint32_t epoch) {
     const GenerateOptions& o = rates.o;
     uint32_t half = std::min(o.near_pages, o.pages - o.near_pages);
     if (epoch == rates.next_turn) {
         rates.far_turn = !rates.far_turn;
-        double length = 2 * o.period_epochs * (rates.far_turn ? o.far_part : 1 - o.far_part);
-        if (o.irregular) length *= rates.random.exponential();
-        rates.next_turn += std::max(1u, uint32_t(std::lround(length)));
+        rates.next_turn += turn_length(rates, rates.far_turn);
     }
     rates.clear();
     rates.spread(rates.far_turn ? o.near_pages : o.near_pages - half, half, rates.per_epoch());
+}
+
+void pairs(Rates& rates, uint32_t epoch) {
+    const GenerateOptions& o = rates.o;
+    const uint32_t half = std::min(o.near_pages, o.pages - o.near_pages);
+    if (epoch == 0) {
+        rates.next_turns.resize(half);
+        rates.far_turns.resize(half);
+        for (uint32_t& at : rates.next_turns)
+            at = uint32_t(rates.random.below(2 * o.period_epochs));
+    }
+    rates.clear();
+    for (uint32_t i = 0; i < half; ++i) {
+        if (epoch >= rates.next_turns[i]) {
+            rates.far_turns[i] = !rates.far_turns[i];
+            rates.next_turns[i] = epoch + turn_length(rates, rates.far_turns[i]);
+        }
+        rates.spread(rates.far_turns[i] ? o.near_pages + i : o.near_pages - half + i, 1,
+                     rates.per_epoch() / half);
+    }
 }
 
 void bighot(Rates& rates, uint32_t epoch) {
@@ -169,7 +207,8 @@ Step step_of(std::string_view kind) {
     if (kind == "scan") return scan;
     if (kind == "uniform") return uniform;
     if (kind == "cyclic") return cyclic;
-    if (kind == "turns") return turns;
+    if (kind == "turns" || kind == "lure" || kind == "pursuit") return turns;
+    if (kind == "pairs") return pairs;
     if (kind == "bighot") return bighot;
     if (kind == "phase") return phase;
     return nullptr;
@@ -209,6 +248,8 @@ Result<void> check(const GenerateOptions& o) {
     if (!(o.far_part >= 0 && o.far_part <= 1))
         return fail(EINVAL, "The part of the time that far pages are hot is 0 to 1, not %g.",
                     o.far_part);
+    if (!(o.growth >= 1 && o.growth <= 100))
+        return fail(EINVAL, "Turns can grow by 1 to 100 times, not %g.", o.growth);
     if (o.period_epochs < 1) return fail(EINVAL, "A period has at least one epoch.");
     return {};
 }
@@ -241,6 +282,30 @@ bool is_adversary(std::string_view name) {
         all_kinds, [&](const KindInfo& kind) { return kind.adversarial && kind.name == name; });
 }
 
+namespace {
+
+// Groups of pages that are worth much: all that the program does goes to them, and a far access
+// costs as much as in a slow pool. The far ones are hot for about as long as it takes us to fetch
+// them, and the near ones, which had to give way, for several times as long: each time their way
+// back is lost, and nothing was gained. Minutes of it, so that much is lost beside the allowance.
+void lure(Random& random, double page_rate, Adversary& made) {
+    GenerateOptions& o = made.options;
+    o.near_pages = uint32_t(random.log_between(48, 160));
+    o.pages = 2 * o.near_pages;
+    o.epoch_s = 0.1;
+    const double far_s = random.log_between(0.7, 3), near_s = far_s * random.log_between(4, 20);
+    const double length_s = std::clamp(60 * (far_s + near_s), 200.0, 500.0);
+    o.epochs = uint32_t(length_s / o.epoch_s);
+    o.period_epochs = std::max(1u, uint32_t((far_s + near_s) / 2 / o.epoch_s));
+    o.far_part = far_s / (far_s + near_s);
+    o.irregular = random.below(2);
+    if (o.kind == "pursuit") o.growth = random.between(1.1, 2);
+    o.accesses_per_s = page_rate * random.between(0.5, 1) * o.near_pages;
+    made.loss_ns = std::min(random.log_between(2500, 5000), 0.8e9 / o.accesses_per_s);
+}
+
+}  // namespace
+
 Adversary adversary(uint64_t seed, std::string_view wanted, double page_rate) {
     std::vector<std::string_view> names;
     for (const KindInfo& kind : all_kinds)
@@ -267,6 +332,9 @@ Adversary adversary(uint64_t seed, std::string_view wanted, double page_rate) {
     // The more a program does, the more there is to lose; it cannot wait longer than it runs.
     double accesses_per_s = random.below(3) ? 1e12 : random.log_between(1e3, 1e6);
     o.accesses_per_s = std::min({accesses_per_s, page_rate * busy_pages, 0.8e9 / made.loss_ns});
+    if (o.kind == "lure" || o.kind == "pairs" || o.kind == "pursuit") {
+        lure(random, page_rate, made);
+    }
     made.generated = *generate(o);
     return made;
 }

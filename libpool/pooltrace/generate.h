@@ -26,8 +26,9 @@ struct GenerateOptions {
     double hot_share = 0.9;       // of the accesses
     double skew = 0.99;           // zipf
     uint32_t period_epochs = 8;   // cyclic, turns, phase: how long one thing stays
-    double far_part = 0.5;        // turns: part of the time in which the far pages are hot
+    double far_part = 0.5;        // turns, pairs: part of the time in which the far pages are hot
     bool irregular = false;       // turns: lengths are drawn, these are their means
+    double growth = 1;            // turns: of each length over the one before, up to 64 times
     uint64_t seed = 1;
 };
 

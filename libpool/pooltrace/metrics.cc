@@ -97,6 +97,7 @@ Harm harm_of(const Trace& trace, const World& world, const Outcome& outcome, dou
         overhead_s += row.overhead_ns * 1e-9;
         time_s += trace.epoch_s();
         harm.lost_s = std::max(harm.lost_s, lost_s);
+        harm.final_s = lost_s;
         harm.worst_placement_s = std::max(harm.worst_placement_s, lost_s - allowance_s);
         harm.worst_s = std::max(harm.worst_s, lost_s + overhead_s - epsilon * time_s - allowance_s);
     }

@@ -49,6 +49,7 @@ struct Harm {
     double worst_s = 0;            // the greatest of cost - (1 + ε)·baseline - C over all epochs
     double worst_placement_s = 0;  // likewise without overhead and ε: what placement alone lost - C
     double lost_s = 0;             // the greatest loss by placement, moves included
+    double final_s = 0;            // the same at the end
     bool violated() const { return worst_s > 0; }
     bool placement_violated() const { return worst_placement_s > 0; }
 };

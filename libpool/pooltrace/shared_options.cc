@@ -19,6 +19,7 @@ void add_generator(Arguments& arguments, GenerateOptions& o) {
     arguments.number("--far-part", "turns: part of the time that far pages are hot (0.5)",
                      &o.far_part, 0, 1);
     arguments.flag("--irregular", "turns: lengths are drawn", &o.irregular);
+    arguments.number("--growth", "turns: of each over the one before (1)", &o.growth, 1, 100);
     arguments.integer("--seed", "of the trace, the sampling and the policy (1)", &o.seed, 0,
                       UINT64_MAX);
 }
