@@ -91,20 +91,19 @@ struct Shape {
 const std::array<Shape, belief_count>& shapes() {
     static const std::array<Shape, belief_count> made = [] {
         constexpr double far_away = 5;  // deviations
-        std::array<Shape, belief_count> shapes;
+        std::array<Shape, belief_count> shapes{};
         for (size_t belief = 0; belief < belief_count; ++belief) {
             Shape& shape = shapes[belief];
-            shape.first = belief_points;
-            shape.end = 0;
+            const double mean = mean_of(Belief(belief)), width = width_of(Belief(belief));
+            auto point_at = [&](double octave) {
+                return std::clamp((octave - lowest) / point_step, 0.0, double(belief_points));
+            };
+            shape.first = size_t(point_at(mean - far_away * width));
+            shape.end = std::max(size_t(std::ceil(point_at(mean + far_away * width))), size_t(1));
             float total = 0;
-            for (size_t i = 0; i < belief_points; ++i) {
-                double away = (lowest + double(i) * point_step - mean_of(Belief(belief))) /
-                              width_of(Belief(belief));
-                total += shape.likely[i] =
-                    std::abs(away) < far_away ? float(std::exp(-away * away / 2)) : 0;
-                if (shape.likely[i] == 0) continue;
-                shape.first = std::min(shape.first, i);
-                shape.end = i + 1;
+            for (size_t i = shape.first; i < shape.end; ++i) {
+                const double away = (lowest + double(i) * point_step - mean) / width;
+                total += shape.likely[i] = float(std::exp(-away * away / 2));
             }
             for (float& likely : shape.likely) likely /= total;
         }

@@ -52,7 +52,7 @@ void Schedule::charge(const Situation& situation, double share) {
         account_s_ += used_s * share;
         const double spent_s = situation.overhead_cpu_s - last_overhead_s_;
         account_s_ -= spent_s;
-        if (!full_ || scouting_) {
+        if (!full_ || (scouting_ && introduced_ > 1)) {
             glance_cost_s_ += (glance_cost_s_ > 0 ? cost_step : 1) * (spent_s - glance_cost_s_);
         }
         account_s_ = std::min(account_s_, 0.05);

@@ -13,14 +13,14 @@ namespace {
 
 // A run that costs as much as so many pages is dear. A scout's stretch is so long that its pages
 // cost some times what its run does, and a part of all at most; large memory has several.
-constexpr double dear_pages = 64, longest_dear_pause_s = 20;
+constexpr double dear_pages = 64, longest_dear_pause_s = 10;
 constexpr double dear_worth = 2;
 constexpr size_t scout_part = 6, dear_stretches = 8;
 constexpr size_t dear_whole_blocks = 256;  // up to 512 MiB a whole cycle is one run over everything
 constexpr double shortest_dear_pause_s = 0.02;
 constexpr double near_scouts = 0.5;  // share of the scouts
 // The looks of a cycle, in times of its pace; and of the first one, in which nothing is known.
-constexpr std::array<double, 3> paces = {0.5, 1, 1.7};
+constexpr std::array<double, 3> paces = {0.5, 1, 2.2};
 constexpr std::array<double, 5> wide_s = {0.004, 0.016, 0.064, 0.25, 1};
 constexpr double shortest_look_s = 0.0005, longest_look_s = 2, least_touched = 32;
 constexpr double pace_step = 0.3;    // weight of the newest scout
@@ -125,7 +125,7 @@ void Schedule::choose_dear_rungs(Aim& aim, double armed, double near_share,
     // Until all of it is armed and looked at once: a look before that comes too late anyway.
     const double first_s =
         std::max(shortest_look_s, 0.5e-9 * armed * (costs.arm_page_ns + costs.look_page_ns));
-    const double jitter = 0.75 + 0.5 * uniform();
+    const double jitter = 0.9 + 0.2 * uniform();
     auto add = [&](double at_s) {
         if (at_s < first_s) return;
         if (!aim.rungs_s.empty() && at_s * jitter < aim.rungs_s.back() * 1.3) return;

@@ -20,7 +20,7 @@ namespace {
 
 // Share of a belief that returns to the prior per reading; and for the first ones after a change.
 constexpr double forgetting_usual = 0.001;
-constexpr double forgetting_changed = 0.85, forgetting_after = 0.5;
+constexpr double forgetting_changed = 0.85, forgetting_after = 0.2;
 constexpr double changed_readings = 2;
 // How long a program is expected to stay as it is: as long as it has been, and until it has changed
 // for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
