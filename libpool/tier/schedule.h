@@ -69,6 +69,8 @@ class Schedule {
     }
     // The next cycle is one of the first, where runs are dear: they come whatever they cost.
     bool introducing() const { return introduced_ < dear_introduction; }
+    // The last cycle was a scout.
+    bool scouting() const { return scouting_; }
     // Of the last cycle, where runs are dear. near_share: of all pages, that fits near.
     void learn_pace(const Reading& reading, double near_share);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tier/books.h"
 #include "tier/change.h"
@@ -33,8 +34,9 @@ constexpr double most_alarms = 2;      // in a row; then, as of single blocks, o
 constexpr double learning_cycles = 3;  // full ones, before blocks may be judged as a whole
 constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a surprise
 // More than such a part of what fits near that is moved, or waits, is worth another decision.
-constexpr uint64_t again_part = 64;
+constexpr uint64_t again_part = 16;
 constexpr double again_s = 1;
+constexpr double scouts_decide_s = 5;  // between decisions on scouts alone
 // A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
 // ever, and its average is what counts.
 constexpr double turns_fade_s = 60;
@@ -133,6 +135,7 @@ class LadderPolicy final : public TierPolicy {
     double victim_rate_high_ = 0;
     Situation last_;
     Smooth near_share_;
+    bool scouted_ = false;       // since the last decision there was no more than a scout
     bool dear_ = false;          // runs are, in the cycle under way
     double full_cycles_ = 0;     // since we began to learn; parts of all count as such
     bool introducing_ = true;    // the cycle under way is one of the first
@@ -233,6 +236,7 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
         note_change(situation.now_s);
     }
     again_s_ = again_s / 2;
+    scouted_ = dear_ && schedule_.scouting() && forget_more_ == 0 && reading.counts.empty();
     const Background background{next_forgetting(), boundary_rate_, dear_,
                                 full_cycles_ >= learning_cycles, prior_};
     Lesson lesson(pages, schedule_, reading, background, dice_);
@@ -285,6 +289,12 @@ void LadderPolicy::note_change(double now_s) {
 Plan LadderPolicy::decide(const Situation& situation) {
     last_ = situation;
     near_pages_ = situation.near_pages;
+    // Once the program is known a scout alone changes little, and where it is dear to look it is
+    // dear to think.
+    const bool scouted = std::exchange(scouted_, false);
+    if (scouted && !busy(situation.now_s) && situation.now_s < last_decide_s_ + scouts_decide_s) {
+        return {};
+    }
     const double longest_gap_s = schedule_.longest_gap_s() + looking_s_;
     books_.settle(config_, situation, places_.counts(), longest_gap_s);
     Terms terms;
