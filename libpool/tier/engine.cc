@@ -14,25 +14,11 @@ namespace {
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;        // nothing is tracked
-constexpr uint64_t trial_pages = move_batch / 2;  // the first move: to learn what it costs here
-constexpr double batch_limit_ns = 1e9;            // of one call: stop() waits for it
-constexpr uint64_t measured_pages_min = 64;
-constexpr uint64_t call_cost_every = 64;  // calls between two measurements of what a call costs
-constexpr double cost_half_life_s = 60;   // of a measured cost that nothing was moved on
-constexpr uint64_t trial_run_pages = 64;  // more than the 33 up to which x86 flushes page by page
-constexpr size_t trial_runs = 6;          // armed to learn what a run costs, so often:
-constexpr double run_cost_every_s = 60;
-constexpr double cost_step = 0.2;  // weight of the newest cycle in the costs of arming
 constexpr double history_s = 10;
 constexpr uint64_t block_span_bytes = block_pages * page_bytes;
 
 bool contains(const std::vector<int>& nodes, int node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
-}
-
-// Full batches, but where a page takes milliseconds: there the overhead of a call is nothing.
-uint64_t batch_pages(double move_ns) {
-    return static_cast<uint64_t>(std::clamp(batch_limit_ns / move_ns, 64.0, double(move_batch)));
 }
 
 unsigned long long hex(uint64_t address) { return address; }
@@ -47,7 +33,8 @@ Engine::Engine(Sampler& sampler, TierPolicy& policy, Mover& mover, Kernel& kerne
       kernel_(kernel),
       clock_(clock),
       config_(std::move(config)),
-      info_(sampler.info()) {}
+      info_(sampler.info()),
+      arm_cost_(info_.costs) {}
 
 PageId Engine::allocate(uint32_t blocks) const {
     PageId at = 0;
@@ -151,7 +138,7 @@ void Engine::run() {
 // What sampling and deciding have cost so far. With the lock held.
 void Engine::settle_overhead(double now_s) {
     totals_.thread_cpu_s = clock_.thread_cpu_s() - first_thread_cpu_s_ - cpu_in_moves_s_;
-    totals_.fault_cpu_s = double(totals_.touched_pages) * info_.costs.fault_ns * 1e-9;
+    totals_.fault_cpu_s = double(totals_.touched_pages) * arm_cost_.costs().fault_ns * 1e-9;
     totals_.program_cpu_s = std::max(0.0, clock_.program_cpu_s() - first_program_cpu_s_);
     if (config_.pid == 0) {  // our thread is one of the process, and no part of the program
         totals_.program_cpu_s =
@@ -181,8 +168,8 @@ Situation Engine::situation() {
     now.near_room_pages = std::min(room, limit > near_now ? limit - near_now : 0);
     now.far_room_pages = room_pages(config_.far_nodes);
     now.loss_ns = config_.loss_ns;
-    now.move_ns = move_ns_;
-    now.costs = info_.costs;
+    now.move_ns = move_cost_.page_ns();
+    now.costs = arm_cost_.costs();
     now.overhead_cpu_s = totals_.thread_cpu_s + totals_.fault_cpu_s;
     now.program_cpu_s = totals_.program_cpu_s;
     if (config_.move_limit_bytes_per_s > 0) {
@@ -209,7 +196,7 @@ bool Engine::cycle() {
     {
         std::lock_guard guard(lock_);
         if (!tracked_.empty()) {
-            if (clock_.now_s() >= run_cost_known_s_ + run_cost_every_s) learn_run_cost();
+            if (arm_cost_.trial_is_due(clock_.now_s())) learn_run_cost();
             aim = policy_.aim(situation());
         }
     }
@@ -272,52 +259,19 @@ bool Engine::arm(const Aim& aim, double& start_s) {
         trouble(done.error().sentence);
         return false;
     }
-    learn_arm_cost(clock_.thread_cpu_s() - cpu_s);
+    arm_cost_.took((clock_.thread_cpu_s() - cpu_s) * 1e9, memory);
     return true;
 }
 
-// The sampler's own trial ran beside an idle program. A busy one makes each run dearer, since its
-// CPUs have to be told: a few µs, under emulation milliseconds. So some pages of the program, far
-// apart, are armed one by one now and then.
 void Engine::learn_run_cost() {
-    std::vector<AddressRun> trial;
-    uint64_t pages = 0;
-    for (const auto& tracked : tracked_) pages += tracked->range.pages;
-    const uint64_t spacing = std::max<uint64_t>(pages / trial_runs, 2 * trial_run_pages);
-    for (const auto& tracked : tracked_) {
-        for (uint64_t at = spacing / 2; at < tracked->range.pages && trial.size() < trial_runs;
-             at += spacing) {
-            trial.push_back({tracked->range.start + at * page_bytes,
-                             std::min(trial_run_pages, tracked->range.pages - at)});
-        }
-    }
-    std::sort(trial.begin(), trial.end(),
-              [](const auto& a, const auto& b) { return a.start < b.start; });
-    run_cost_known_s_ = clock_.now_s();
-    if (trial.empty() || info_.costs.arm_page_ns <= 0) return;  // exact samplers arm nothing
+    std::vector<AddressRun> ranges;
+    for (const auto& tracked : tracked_) ranges.push_back(tracked->range);
+    const std::vector<AddressRun> runs = ArmCost::trial(ranges);
     const double cpu_s = clock_.thread_cpu_s();
-    if (!sampler_.arm(trial)) return;
+    const bool armed = !runs.empty() && sampler_.arm(runs).has_value();
     const double spent_ns = (clock_.thread_cpu_s() - cpu_s) * 1e9;
-    sampler_.disarm();
-    double armed = 0;
-    for (const AddressRun& run : trial) armed += double(run.pages);
-    info_.costs.arm_run_ns =
-        std::max(0.0, spent_ns - armed * info_.costs.arm_page_ns) / double(trial.size());
-}
-
-void Engine::learn_arm_cost(double spent_s) {
-    double pages = 0;
-    for (const Armed& armed : armed_) pages += double(armed.run.pages);
-    SampleCosts& costs = info_.costs;
-    if (armed_.empty() || costs.arm_page_ns <= 0) return;
-    const double of_runs_ns = costs.arm_run_ns * double(armed_.size());
-    const double left_ns = spent_s * 1e9 - of_runs_ns;
-    if (pages > 4096 && left_ns > of_runs_ns) {
-        costs.arm_page_ns += cost_step * (left_ns / pages - costs.arm_page_ns);
-    } else if (pages <= 4096) {
-        const double run_ns = (spent_s * 1e9 - pages * costs.arm_page_ns) / double(armed_.size());
-        costs.arm_run_ns += cost_step * (std::max(run_ns, 0.0) - costs.arm_run_ns);
-    }
+    if (armed) sampler_.disarm();
+    arm_cost_.tried(clock_.now_s(), spent_ns, armed ? runs : std::vector<AddressRun>());
 }
 
 void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s) {
@@ -438,7 +392,7 @@ void Engine::decide(double now_s) {
     refresh_places();
     Plan plan = policy_.decide(situation());
     again_s_ = plan.again_s;
-    age_move_cost(plan, since_s);
+    if (plan.promote.empty()) move_cost_.unused(since_s);
     ++totals_.decisions;
     totals_.wanted_pages += plan.demote.size() + plan.promote.size();
     double cpu_before_s = clock_.thread_cpu_s();
@@ -451,7 +405,7 @@ void Engine::carry_out(const Plan& plan) {
     const double start_s = clock_.now_s();
     const uint64_t limit = config_.near_limit_bytes / page_bytes;
     std::span<const PageId> demote = plan.demote, promote = plan.promote;
-    const bool known = move_cost_known_;
+    const bool known = move_cost_.known();
     uint64_t near_pages = policy_.status().near_pages;
     uint64_t vacated = 0;  // by us just now: per-CPU lists hide such pages from MemFree
     while (!demote.empty() || !promote.empty()) {
@@ -460,7 +414,7 @@ void Engine::carry_out(const Plan& plan) {
         uint64_t room = near_pages < limit
                             ? std::min(limit - near_pages, room_pages(config_.near_nodes) + vacated)
                             : 0;
-        uint64_t batch = move_cost_known_ ? batch_pages(move_ns_) : trial_pages;
+        const uint64_t batch = move_cost_.batch();
         uint64_t wanted = std::min<uint64_t>(promote.size(), batch);
         if (!demote.empty() && (room < wanted || wanted == 0)) {
             uint64_t count = std::min<uint64_t>(demote.size(), batch);
@@ -533,39 +487,18 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
     totals_.failed_pages += report.failed;
     totals_.move_s += spent_ns * 1e-9;
     for (auto [reason, failed] : report.reasons) totals_.reasons[reason] += failed;
-    if (report.moved > 0) learn_move_cost(spent_ns, report.moved);
+    if (report.moved > 0) move_cost_.took(spent_ns, report.moved);
     move_credit_bytes_ -= double(report.moved) * page_bytes;
     return report.moved + report.already;
 }
 
-// A call has a large part that does not depend on its pages: it drains every CPU's LRU caches. A
-// call that moves a page to where it is takes that part alone.
 void Engine::learn_call_cost(uint64_t address) {
-    if (calls_++ % call_cost_every != 0) return;
+    if (!move_cost_.call_is_due()) return;
     int node = where(kernel_, config_.pid, {&address, 1}).front(), status = 0;
     if (node < 0) return;
     const double start_s = clock_.now_s();
     kernel_.move_pages(config_.pid, {&address, 1}, {&node, 1}, {&status, 1});
-    call_ns_ = (clock_.now_s() - start_s) * 1e9;
-}
-
-void Engine::learn_move_cost(double spent_ns, uint64_t pages) {
-    const double page_ns = std::max(spent_ns - call_ns_, 0.2 * spent_ns) / double(pages);
-    // Of a few pages the call is most, and somebody else's time: they tell little.
-    const double weight = std::min(1.0, double(pages) / trial_pages);
-    const bool enough = pages >= measured_pages_min;
-    const double step = move_cost_known_ || !enough ? 0.3 * weight * weight : 1;
-    move_ns_ += step * (page_ns - move_ns_);
-    move_cost_known_ = move_cost_known_ || enough;
-    measured_move_ns_ = move_ns_;
-}
-
-// A cost that was measured at a bad moment must not keep all pages where they are for ever: unused,
-// it fades, and from a quarter of it on it is a guess again, to be tried on one batch.
-void Engine::age_move_cost(const Plan& plan, double seconds) {
-    if (!plan.promote.empty() || !move_cost_known_) return;
-    move_ns_ *= std::exp2(-seconds / cost_half_life_s);
-    if (move_ns_ < measured_move_ns_ / 4) move_cost_known_ = false;
+    move_cost_.call_took((clock_.now_s() - start_s) * 1e9);
 }
 
 Place Engine::place_of(int node) const {
@@ -642,6 +575,7 @@ EngineStatus Engine::status() const {
     EngineStatus status = totals_;
     status.policy = policy_.status();
     status.sampler = info_;
+    status.sampler.costs = arm_cost_.costs();
     status.ranges = tracked_.size();
     for (const auto& tracked : tracked_) {
         status.tracked_bytes += tracked->range.pages * page_bytes;
@@ -652,7 +586,7 @@ EngineStatus Engine::status() const {
     status.near_limit_bytes = config_.near_limit_bytes;
     status.move_limit_bytes_per_s = config_.move_limit_bytes_per_s;
     status.loss_ns = config_.loss_ns;
-    status.move_ns = move_ns_;
+    status.move_ns = move_cost_.page_ns();
     status.trouble = trouble_;
     if (ran_out_) {
         status.trouble = "it has ended for lack of memory, the pages stay where they are";

@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "mover.h"
+#include "tier/arm_cost.h"
 #include "tier/clock.h"
+#include "tier/move_cost.h"
 #include "tier/sampler.h"
 #include "tier/tier_policy.h"
 
@@ -117,10 +119,7 @@ class Engine {
     void carry_out(const Plan& plan);
     uint64_t move_some(std::span<const PageId> pages, const std::vector<int>& targets, Place where);
     void learn_call_cost(uint64_t address);
-    void learn_move_cost(double spent_ns, uint64_t pages);
-    void age_move_cost(const Plan& plan, double seconds);
     void learn_run_cost();
-    void learn_arm_cost(double spent_s);
     Situation situation();
     void settle_overhead(double now_s);
     uint64_t room_pages(const std::vector<int>& nodes);
@@ -146,12 +145,8 @@ class Engine {
     uint64_t refresh_at_ = 0;
     SamplerInfo info_;
     EngineStatus totals_;  // the counts among it
-    double move_ns_ = 2000;
-    double run_cost_known_s_ = -1e9;
-    double measured_move_ns_ = 0;
-    double call_ns_ = 0;  // of a move_pages call without its pages
-    uint64_t calls_ = 0;
-    bool move_cost_known_ = false;
+    ArmCost arm_cost_;
+    MoveCost move_cost_;
     double move_credit_bytes_ = 0;
     double last_decide_s_ = -1;
     double again_s_ = 0;  // as the last plan said

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What arming costs here and now. The sampler's own trial ran beside an idle program: a busy one
+// makes each run dearer, since its CPUs have to be told (a few µs, under emulation milliseconds).
+// So some pages of the program, far apart, are armed one by one now and then. Pure.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "tier/sampler.h"
+#include "uapi.h"
+
+namespace libpool::tier {
+
+class ArmCost {
+  public:
+    explicit ArmCost(const SampleCosts& costs) : costs_(costs) {}
+
+    const SampleCosts& costs() const { return costs_; }
+    bool trial_is_due(double now_s) const {
+        return costs_.arm_page_ns > 0 && now_s >= tried_s_ + trial_every_s;
+    }
+    // What to arm for it; rising.
+    static std::vector<AddressRun> trial(const std::vector<AddressRun>& ranges) {
+        uint64_t pages = 0;
+        for (const AddressRun& range : ranges) pages += range.pages;
+        const uint64_t spacing = std::max<uint64_t>(pages / trial_runs, 2 * trial_pages);
+        std::vector<AddressRun> runs;
+        for (const AddressRun& range : ranges) {
+            for (uint64_t at = spacing / 2; at < range.pages && runs.size() < trial_runs;
+                 at += spacing) {
+                runs.push_back(
+                    {range.start + at * page_bytes, std::min(trial_pages, range.pages - at)});
+            }
+        }
+        std::ranges::sort(runs, {}, &AddressRun::start);
+        return runs;
+    }
+    void tried(double now_s, double cpu_ns, const std::vector<AddressRun>& runs) {
+        tried_s_ = now_s;
+        if (runs.empty()) return;
+        const double left_ns = cpu_ns - pages_of(runs) * costs_.arm_page_ns;
+        costs_.arm_run_ns = std::max(0.0, left_ns) / double(runs.size());
+    }
+    // What a cycle's arming took: of many pages it tells what a page costs, of few what a run does.
+    void took(double cpu_ns, const std::vector<AddressRun>& runs) {
+        if (runs.empty() || costs_.arm_page_ns <= 0) return;  // exact samplers arm nothing
+        const double pages = pages_of(runs), of_runs_ns = costs_.arm_run_ns * double(runs.size());
+        if (pages <= few_pages) {
+            const double run_ns = (cpu_ns - pages * costs_.arm_page_ns) / double(runs.size());
+            costs_.arm_run_ns += step * (std::max(run_ns, 0.0) - costs_.arm_run_ns);
+        } else if (cpu_ns - of_runs_ns > of_runs_ns) {
+            costs_.arm_page_ns += step * ((cpu_ns - of_runs_ns) / pages - costs_.arm_page_ns);
+        }
+    }
+
+  private:
+    static constexpr uint64_t trial_pages =
+        64;  // more than the 33 up to which x86 flushes page by page
+    static constexpr size_t trial_runs = 6;
+    static constexpr double trial_every_s = 60;
+    static constexpr double few_pages = 4096;
+    static constexpr double step = 0.2;  // weight of the newest cycle
+    static double pages_of(const std::vector<AddressRun>& runs) {
+        double pages = 0;
+        for (const AddressRun& run : runs) pages += double(run.pages);
+        return pages;
+    }
+    SampleCosts costs_;
+    double tried_s_ = -1e9;
+};
+
+}  // namespace libpool::tier
