@@ -29,11 +29,11 @@ def load(folder: Path, optimum_of) -> list[dict]:
     return out
 
 
-def spread(values, scale: float = 1, digits: int = 1, unit: str = "") -> str:
-    """Median (smallest to largest), or that there is none."""
+def spread(values, scale: float = 1, digits: int = 1, unit: str = "", none: str = "–") -> str:
+    """Median (smallest to largest), or what stands for none."""
     values = [v * scale for v in values if v is not None]
     if not values:
-        return "never"
+        return none
     median = f"{statistics.median(values):.{digits}f}{unit}"
     low, high = min(values), max(values)
     return median if len(values) == 1 else f"{median} ({low:.{digits}f}–{high:.{digits}f})"
@@ -70,17 +70,24 @@ def rows_of(results: list[dict]) -> list[list[str]]:
             spread([f["near_share"] for f in shown], 100),
             spread([f.get("of_optimum") for f in shown], 100) if "of_optimum" in shown[0] else "–",
             spread([f["settled"][-1] for f in shown], 100),
-            spread([f.get("recovery_90_s") for f in shown]) if jumps else "–",
-            spread([f.get("recovery_95_s") for f in shown]) if jumps else "–",
+            spread([f.get("recovery_90_s") for f in shown], none="never") if jumps else "–",
+            spread([f.get("recovery_95_s") for f in shown], none="never") if jumps else "–",
             spread([moved_mib(r) for r in mine], 1, 0),
             spread([kernel_cpu_share(r) for r in mine], 100),
             spread([f["other_cpu"] for f in shown], 100),
+            spread([looking_share(r) for r in mine], 100),
             speed])
     return rows
 
 
 HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s to 90 %", "s to 95 %", "moved MiB",
-        "kernel threads, % of a CPU", "own threads, % of a CPU", "speed, first touch = 1"]
+        "kernel threads, % of a CPU", "own threads, % of a CPU", "of it looking and deciding, with faults", "speed, first touch = 1"]
+
+
+def looking_share(result: dict) -> float | None:
+    """Of a CPU: what libpool says that sampling and deciding took, the program's faults among it, moving not."""
+    said = result["work"].get("tiering")
+    return (said["thread_s"] + said["faults_s"]) / sum(result["work"]["seconds"]) if said else None
 
 
 def section(results: list[dict], axis: str, workload: str) -> str:
