@@ -18,7 +18,7 @@ def cases() -> list[str]:
 
 
 def missing(column: str) -> list[str]:
-    python = "\n".join(file.read_text() for folder in ("vm", "driver", "libpool") for file in (TESTS / folder).glob("*_test.py"))
+    python = "\n".join(file.read_text() for folder in ("vm", "driver", "libpool") for file in (TESTS / folder).glob("*.py"))
     found = []
     for part in re.split(r" · ", column.strip()):
         for folder, name in re.findall(r"`(\w+)/(\w+)`", part):

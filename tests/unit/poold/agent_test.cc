@@ -59,7 +59,12 @@ class Fmd {
             {
                 std::lock_guard guard(lock_);
                 if (desired_reply_ != "-") return desired_reply_;
-                if (rev_ != after) return answer(200, desired_.dump());
+                // A host's first question in a life of fmd is answered at once, as the real one
+                // does.
+                if (rev_ != after || !told_) {
+                    told_ = true;
+                    return answer(200, desired_.dump());
+                }
             }
             std::this_thread::sleep_for(10ms);
         }
@@ -68,6 +73,7 @@ class Fmd {
 
     std::mutex lock_;
     uint64_t rev_ = 0;
+    bool told_ = false;
     json desired_ = {{"rev", 0}, {"extents", json::array()}};
     std::string report_reply_ = "-", desired_reply_ = "-";
     std::vector<json> reports_;
