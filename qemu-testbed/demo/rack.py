@@ -81,8 +81,8 @@ class Result:
 class Held:
     """A `memtool hold` in a guest: memory with a known pattern, until let go."""
 
-    def __init__(self, rack: "Rack", host: str, node: int, size: int, label: str):
-        self.shown = f"memtool hold {node} {size // MIB}M {label}"
+    def __init__(self, rack: "Rack", host: str, node: int, size: int, label: str, sparse: bool = False):
+        self.shown = f"memtool hold {node} {size // MIB}M {label}{' sparse' if sparse else ''}"
         self._process = rack.popen(host, *self.shown.split())
         self.pid, self.nodes = 0, {}
         line = self._process.stdout.readline().decode()
@@ -213,8 +213,9 @@ class Rack:
         self._children.append(child)
         return child
 
-    def hold(self, host: str, node: int, size: int, label: str) -> Held:
-        return Held(self, host, node, size, label)
+    def hold(self, host: str, node: int, size: int, label: str, sparse: bool = False) -> Held:
+        """Sparse: the first line of each page stands for it; far nodes are slow here."""
+        return Held(self, host, node, size, label, sparse)
 
     def fmctl(self, *args: str, timeout: float = 90) -> Result:
         return self.run([program("fmctl"), *args], " ".join(["fmctl", *args]), timeout)

@@ -57,7 +57,7 @@ def a_release_under_use_says_who_holds_it(rack):
     """There is no room to move the memory to: nobody is killed, and the grant says by whom it is held."""
     rack.create("used", "256M", "h1")
     node = node_of(rack, "used", "h1")
-    held = rack.hold("h1", node, 48 * MIB, "used")
+    held = rack.hold("h1", node, 48 * MIB, "used", sparse=True)
     # And a file on that node that no process has mapped: memory of the kernel's.
     made = sh(rack, "h1", f"mkdir -p /mnt/far && mount -t tmpfs -o mpol=bind:{node} tmpfs /mnt/far && "
                           "head -c 6291456 /dev/urandom > /mnt/far/file && sha256sum < /mnt/far/file").must().out

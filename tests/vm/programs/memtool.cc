@@ -175,18 +175,27 @@ void say_nodes(const std::map<int, std::uint64_t>& counts) {
     std::fflush(stdout);
 }
 
-// Holds memory until stdin ends; each line "check" reads all of it back.
-int hold(int node, std::uint64_t bytes, const std::string& label) {
+// Holds memory until stdin ends; each line "check" reads all of it back. Sparse: of each page its
+// first line stands for all, since an emulated far node takes seconds for some MiB.
+int hold(int node, std::uint64_t bytes, const std::string& label, bool sparse) {
     char* base = take(node, bytes);
     Word* words = reinterpret_cast<Word*>(base);
-    fill(words, bytes, label);
+    const std::uint64_t step = sparse ? kPage : bytes, part = sparse ? kLine : bytes;
+    auto name = [&](std::uint64_t at) {
+        return sparse ? label + " page " + std::to_string(at / kPage) : label;
+    };
+    for (std::uint64_t at = 0; at < bytes; at += step) fill(words + at / 8, part, name(at));
     std::printf("pid %d holds %" PRIu64 " MiB\n", getpid(), bytes / kMiB);
     say_nodes(nodes_of(base, bytes, kPage));
     int worst = 0;
     for (std::string line; std::getline(std::cin, line);) {
         if (line != "check") die("a line on stdin must be \"check\", not \"" + line + "\"");
         say_nodes(nodes_of(base, bytes, kPage));
-        worst |= say_matching(matching(words, bytes, label), bytes, label);
+        std::uint64_t same = 0;
+        for (std::uint64_t at = 0; at < bytes; at += step) {
+            same += matching(words + at / 8, part, name(at)) * (step / part);
+        }
+        worst |= say_matching(same, bytes, label);
     }
     return worst;
 }
@@ -226,7 +235,7 @@ constexpr std::string_view kUsage =
     "       memtool verify FILE OFFSET BYTES LABEL    compare (LABEL zeros: all zeros)\n"
     "       memtool put    FILE OFFSET                store stdin\n"
     "       memtool get    FILE OFFSET BYTES          load to stdout\n"
-    "       memtool hold   NODE BYTES LABEL           hold memory of a node until stdin ends\n"
+    "       memtool hold   NODE BYTES LABEL [sparse]  hold memory of a node until stdin ends\n"
     "       memtool spread NODE:BYTES…                one page of every MiB of each node\n";
 
 }  // namespace
@@ -246,9 +255,9 @@ int main(int argc, char** argv) {
         return put(a[1], aligned(number(a[2], "OFFSET"), 8, "OFFSET"));
     if (a.size() == 4 && a[0] == "get")
         return get(a[1], aligned(number(a[2], "OFFSET"), 8, "OFFSET"), number(a[3], "BYTES"));
-    if (a.size() == 4 && a[0] == "hold")
+    if ((a.size() == 4 || (a.size() == 5 && a[4] == "sparse")) && a[0] == "hold")
         return hold(static_cast<int>(number(a[1], "NODE")),
-                    aligned(number(a[2], "BYTES"), kPage, "BYTES"), a[3]);
+                    aligned(number(a[2], "BYTES"), kPage, "BYTES"), a[3], a.size() == 5);
     if (a.size() >= 2 && a[0] == "spread") return spread({a.begin() + 1, a.end()});
     std::fputs(std::string(kUsage).c_str(), stderr);
     return 2;
