@@ -45,11 +45,6 @@ std::optional<std::uint64_t> start_time(pid_t pid) {
     return ticks;
 }
 
-bool ended(const UniqueFd& pidfd) {
-    pollfd poll_fd{pidfd.get(), POLLIN, 0};
-    return ::poll(&poll_fd, 1, 0) == 1;
-}
-
 std::string instance_text(pid_t pid, std::uint64_t start) {
     return fmt::format("{}:{}:{}", pid, start, boot_id());
 }
@@ -72,6 +67,11 @@ std::optional<Parsed> parse(const std::string& instance) {
 }
 
 }  // namespace
+
+bool ended(int pidfd) {
+    pollfd poll_fd{pidfd, POLLIN, 0};
+    return ::poll(&poll_fd, 1, 0) == 1;
+}
 
 Result<Process> process_of(pid_t pid) {
     // The pidfd first: what is read of /proc afterwards is of this process or of none, unless it
@@ -107,10 +107,10 @@ Result<std::optional<Process>> find_process(const std::string& instance) {
         return fail(Code::fabric, fmt::format("process {} cannot be watched: {}", parsed->pid,
                                               std::strerror(errno)));
     }
-    if (ended(pidfd)) return std::nullopt;  // not reaped yet, whichever process it was
+    if (ended(pidfd.get())) return std::nullopt;  // not reaped yet, whichever process it was
     const auto start = start_time(parsed->pid);
     if (start && instance_text(parsed->pid, *start) != instance) return std::nullopt;
-    if (!start && ended(pidfd)) return std::nullopt;
+    if (!start && ended(pidfd.get())) return std::nullopt;
     if (!start) {
         return fail(Code::fabric, fmt::format("nobody can tell whether process {} is still {}: "
                                               "/proc/{}/stat is not readable",

@@ -21,6 +21,9 @@ struct Process {
     UniqueFd pidfd;  // readable once the process has ended: all of its threads, its memory unmapped
 };
 
+// Of its pidfd.
+bool ended(int pidfd);
+
 // The process that has this pid now.
 Result<Process> process_of(pid_t pid);
 

@@ -31,12 +31,24 @@ void ProcessWatch::add(const HostName& host, Process process) {
     if (watched_.contains(instance)) return;
     auto& watched = watched_[instance];
     watched = std::make_unique<Watched>(executor_, process.pidfd.release());
-    watched->pidfd.async_wait(
+    wait_for(host, instance, *watched);
+}
+
+// A wait may end for nothing: asio takes the event for the fact. Seen once, on a busy machine: one
+// that lived was told to be dead, and what it holds would have been erased and given away. So the
+// process itself is asked.
+void ProcessWatch::wait_for(const HostName& host, const std::string& instance, Watched& watched) {
+    watched.pidfd.async_wait(
         asio::posix::descriptor_base::wait_read,
         [this, weak = std::weak_ptr(on_death_), host, instance](boost::system::error_code error) {
             const auto on_death = weak.lock();
             if (!on_death || error) return;
-            watched_.erase(instance);
+            const auto found = watched_.find(instance);
+            if (found == watched_.end()) return;
+            if (!ended(found->second->pidfd.native_handle())) {
+                return wait_for(host, instance, *found->second);
+            }
+            watched_.erase(found);
             (*on_death)(host, instance);
         });
 }

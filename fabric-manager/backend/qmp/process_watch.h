@@ -37,6 +37,7 @@ class ProcessWatch {
   private:
     struct Watched;
     void tell(const HostName& host, const std::string& instance);
+    void wait_for(const HostName& host, const std::string& instance, Watched& watched);
 
     boost::asio::any_io_executor executor_;
     std::shared_ptr<OnDeath> on_death_;  // handlers hold it weakly: none runs after our end

@@ -93,6 +93,27 @@ TEST_F(Watching, TellsADeathOnce) {
     EXPECT_EQ(deaths_, std::vector{instance});
 }
 
+// A pipe stands for a pidfd: it is readable when the wait ends, and no more when its handler runs.
+TEST_F(Watching, AWaitThatEndsForNothingIsNoDeath) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    watch_.add(h1, Process{"1:2:3", UniqueFd(ends[0])});
+    pass(20);
+    for (int round = 0; round < 20; ++round) {
+        boost::asio::post(io_, [] {});
+        ASSERT_EQ(write(ends[1], "x", 1), 1);
+        io_.restart();
+        io_.poll_one();
+        char byte;
+        ASSERT_EQ(read(ends[0], &byte, 1), 1);
+        pass(5);
+    }
+    EXPECT_TRUE(deaths_.empty());
+    ASSERT_EQ(write(ends[1], "x", 1), 1);
+    EXPECT_TRUE(hears(1));
+    close(ends[1]);
+}
+
 TEST_F(Watching, AnExpectedProcessThatIsGoneIsToldAtOnce) {
     Child child(kSleep);
     const std::string gone = changed(process_of(child.pid())->instance, 1, "17");
