@@ -34,9 +34,9 @@ void ProcessWatch::add(const HostName& host, Process process) {
     wait_for(host, instance, *watched);
 }
 
-// A wait may end for nothing: asio takes the event for the fact. Seen once, on a busy machine: one
-// that lived was told to be dead, and what it holds would have been erased and given away. So the
-// process itself is asked.
+// A wait may end for nothing: asio takes the event for the fact. Once, on a busy machine, a QEMU
+// that lived was told to be dead (most likely so); what a host holds would be erased and given away
+// then. So the process itself is asked.
 void ProcessWatch::wait_for(const HostName& host, const std::string& instance, Watched& watched) {
     watched.pidfd.async_wait(
         asio::posix::descriptor_base::wait_read,
