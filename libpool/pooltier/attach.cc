@@ -3,6 +3,7 @@
 // stay where they are then.
 #include <poll.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -136,12 +137,10 @@ class Attached {
     }
 
     // Until the process ends, a signal comes, or the engine gives up.
-    void watch(const sigset_t& ending) {
+    void watch(int signals) {
         while (!ended_) {
-            pollfd polled{process_, POLLIN, 0};
-            if (poll(&polled, 1, look_again_ms) > 0) return;
-            timespec now{};
-            if (sigtimedwait(&ending, nullptr, &now) > 0) return;
+            pollfd polled[] = {{process_, POLLIN, 0}, {signals, POLLIN, 0}};
+            if (poll(polled, 2, look_again_ms) > 0) return;
             update_ranges();
         }
     }
@@ -229,13 +228,17 @@ int attach(const Args& args) {
     sigaddset(&ending, SIGINT);
     sigaddset(&ending, SIGTERM);
     sigprocmask(SIG_BLOCK, &ending, nullptr);
+    Descriptor signals(signalfd(-1, &ending, SFD_CLOEXEC));
+    if (!signals) {
+        return say(exit_refused, "signals cannot be waited for: " + libpool::errno_text(errno));
+    }
     Attached attached(*wish);
     if (auto started = attached.start(); !started) {
         return say(exit_refused, printable(started.error().sentence, 500));
     }
     say(0, text("tiering process %d; `pooltier status %d` tells how; Ctrl-C ends it", wish->pid,
                 getpid()));
-    attached.watch(ending);
+    attached.watch(signals.get());
     print(status_block(attached.last_words()));
     return exit_done;
 }
