@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <grp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -13,7 +14,9 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
+#include <fstream>
 
 #include "server/wire.h"
 
@@ -64,6 +67,15 @@ Error cannot_connect(const std::string& path, int error) {
     return {Code::fabric, fmt::format("cannot reach fmd at {}: {}", path, std::strerror(error))};
 }
 
+// 'T' when the process was stopped, 't' when a debugger holds it; '?' when it is not to be seen.
+char kernel_state(pid_t pid) {
+    std::ifstream file(fmt::format("/proc/{}/stat", pid));
+    std::string text;
+    std::getline(file, text);
+    const std::size_t name_end = text.rfind(") ");
+    return name_end == std::string::npos ? '?' : text[name_end + 2];
+}
+
 struct Header {
     int status = 0;
     std::size_t content_length = 0;
@@ -105,29 +117,32 @@ Result<Header> parse_header(std::string_view text) {
 
 }  // namespace
 
-Client::~Client() {
+Client::~Client() { disconnect(); }
+
+void Client::disconnect() {
     if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
 }
 
-Result<std::string> Client::get(const std::string& target, int patience_s) {
-    return call("GET", target, "", patience_s);
+Result<std::string> Client::get(const std::string& target, int hold_s) {
+    return call("GET", target, "", hold_s);
 }
 Result<std::string> Client::post(const std::string& target, const std::string& body) {
-    return call("POST", target, body, 30);
+    return call("POST", target, body, 0);
 }
 Result<std::string> Client::remove(const std::string& target) {
-    return call("DELETE", target, "", 30);
+    return call("DELETE", target, "", 0);
 }
 
 Result<std::string> Client::call(const std::string& method, const std::string& target,
-                                 const std::string& body, int patience_s) {
+                                 const std::string& body, int hold_s) {
     if (const auto connected = connect(); !connected) return std::unexpected(connected.error());
-    set_patience(fd_, patience_s);
+    set_patience(fd_, answer_patience_s);
     const std::string request =
         fmt::format("{} {} HTTP/1.1\r\nHost: fmd\r\nContent-Length: {}\r\n{}\r\n{}", method, target,
                     body.size(), body.empty() ? "" : "Content-Type: application/json\r\n", body);
     const auto sent = send(request);
-    auto answer = receive();  // fmd may refuse a request before it has read all of it
+    auto answer = receive(hold_s);  // fmd may refuse a request before it has read all of it
     if (!answer) return std::unexpected(sent ? answer.error() : sent.error());
     if (answer->status >= 200 && answer->status < 300) return std::move(answer->body);
     if (auto error = wire::decode_error(answer->body); error) return std::unexpected(*error);
@@ -149,21 +164,30 @@ Result<void> Client::connect() {
     pending_.clear();
     if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return {};
     const Error error = cannot_connect(path_, errno);
-    ::close(fd_);
-    fd_ = -1;
+    disconnect();
     return std::unexpected(error);
+}
+
+// Why fmd is silent, as far as that is to be seen from here.
+std::string Client::what_fmd_does() const {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0)
+        return "it is stopped or overloaded";
+    switch (kernel_state(peer.pid)) {
+        case 'T':
+            return fmt::format("its process {0} is stopped (kill -CONT {0} lets it go on)",
+                               peer.pid);
+        case 't':
+            return fmt::format("a debugger holds its process {}", peer.pid);
+        default:
+            return fmt::format("its process {} is busy, or waits for its disk", peer.pid);
+    }
 }
 
 // The connection is of no more use: what was asked may or may not have been done.
 Error Client::lost(const std::string& what) {
-    const int error = errno;
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-    if (error == EAGAIN)
-        return {Code::timeout,
-                fmt::format("fmd at {} does not answer: it is stopped or overloaded; "
-                            "what was asked may still happen",
-                            path_)};
+    disconnect();
     return {Code::fabric,
             fmt::format("fmd at {} went away {}; what was asked may have happened: look "
                         "with fmctl grant list",
@@ -182,23 +206,56 @@ Result<void> Client::send(const std::string& text) {
     return {};
 }
 
-Result<std::string> Client::receive_more() {
+// Until fmd has sent something, or has gone.
+Result<void> Client::await(int hold_s) {
+    using Clock = std::chrono::steady_clock;
+    using std::chrono::seconds;
+    const auto held_until = Clock::now() + seconds(hold_s);
+    auto until = held_until + seconds(notice_after_s);
+    const auto deadline = held_until + seconds(answer_patience_s);
+    for (;;) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+        std::array<pollfd, 2> watched{{{fd_, POLLIN, 0}, {read_fd_, 0, 0}}};
+        const int found = ::poll(watched.data(), watched.size(),
+                                 static_cast<int>(std::max<std::int64_t>(0, left.count())));
+        if (watched[0].revents) return {};
+        if (watched[1].revents) {
+            disconnect();
+            return fail(Code::fabric, "nobody reads the output any more");
+        }
+        if (found < 0 || Clock::now() < until) continue;  // a signal, or a clock that rounds
+        const std::string why = what_fmd_does();
+        if (until == deadline) {
+            disconnect();
+            return fail(Code::timeout,
+                        fmt::format("fmd at {} did not answer in {} s: {}; what was asked may "
+                                    "still happen",
+                                    path_, hold_s + answer_patience_s, why));
+        }
+        if (notice_)
+            notice_(fmt::format("fmd at {} has not answered for {} s: {}; waiting {} s more", path_,
+                                hold_s + notice_after_s, why, answer_patience_s - notice_after_s));
+        until = deadline;
+    }
+}
+
+Result<std::string> Client::receive_more(int hold_s) {
+    if (const auto there = await(hold_s); !there) return std::unexpected(there.error());
     std::array<char, 64 * 1024> buffer;
     for (;;) {
         const auto got = ::recv(fd_, buffer.data(), buffer.size(), 0);
         if (got < 0 && errno == EINTR) continue;
-        if (got == 0) errno = 0;
         if (got <= 0) return std::unexpected(lost("before it answered"));
         return std::string(buffer.data(), static_cast<std::size_t>(got));
     }
 }
 
-Result<Answer> Client::receive() {
+Result<Answer> Client::receive(int hold_s) {
     std::size_t header_end = std::string::npos;
     while ((header_end = pending_.find("\r\n\r\n")) == std::string::npos) {
         if (pending_.size() > most_header_bytes)
             return fail(Code::fabric, "what answers is not fmd: its header does not end");
-        auto more = receive_more();
+        auto more = receive_more(hold_s);
         if (!more) return std::unexpected(more.error());
         pending_ += *more;
     }
@@ -206,16 +263,13 @@ Result<Answer> Client::receive() {
     if (!header) return std::unexpected(header.error());
     pending_.erase(0, header_end + 4);
     while (pending_.size() < header->content_length) {
-        auto more = receive_more();
+        auto more = receive_more(hold_s);
         if (!more) return std::unexpected(more.error());
         pending_ += *more;
     }
     Answer answer{header->status, pending_.substr(0, header->content_length)};
     pending_.erase(0, header->content_length);
-    if (header->close) {
-        ::close(fd_);
-        fd_ = -1;
-    }
+    if (header->close) disconnect();
     return answer;
 }
 

@@ -2,7 +2,10 @@
 #include "fmctl/command.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 
 #include "core/describe.h"
@@ -19,6 +22,20 @@ int say(const Error& error) {
     std::fflush(stdout);
     fmt::print(stderr, "fmctl: {}\n", printable(error.message));
     return exit_code(error.code);
+}
+
+void say_meanwhile(const std::string& sentence) {
+    fmt::print(stderr, "fmctl: {}\n", printable(sentence));
+}
+
+bool nobody_reads() {
+    pollfd output{.fd = STDOUT_FILENO, .events = 0, .revents = 0};
+    return ::poll(&output, 1, 0) > 0;
+}
+
+int end_unread() {
+    std::raise(SIGPIPE);
+    return exit_fabric;  // whoever started fmctl has SIGPIPE ignored
 }
 
 int say_usage(const std::string& sentence) {

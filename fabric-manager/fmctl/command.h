@@ -20,10 +20,12 @@ inline constexpr int exit_fabric = 3;
 inline constexpr int exit_timeout = 4;
 inline constexpr int exit_interrupted = 130;
 
+void say_meanwhile(const std::string& sentence);  // to stderr; it goes on
+
 class Command {
   public:
     Command(Args the_args, std::string socket)
-        : args(std::move(the_args)), client(std::move(socket)) {}
+        : args(std::move(the_args)), client(std::move(socket), say_meanwhile) {}
 
     Args args;
     Client client;
@@ -35,7 +37,10 @@ class Command {
 void print(const std::string& text);         // to stdout
 int say(const Error& error);                 // to stderr; the exit code of its kind
 int say_usage(const std::string& sentence);  // to stderr; 2
-void print_json(const std::string& text);    // what fmd said, indented
+// Ends as a write to a pipe that nobody reads any more would end it: by SIGPIPE.
+int end_unread();
+bool nobody_reads();                       // standard output: a pipe or terminal that was left
+void print_json(const std::string& text);  // what fmd said, indented
 
 // Asks, decodes, and prints as JSON or as `render` says.
 template <class T, class Render>

@@ -4,9 +4,14 @@
 #include "fmctl/render.h"
 
 namespace cxlpool::fmctl {
+namespace {
+
+constexpr int doctor_hold_s = 90;  // fmd asks every device anew, the silent ones too
+
+}  // namespace
 
 int doctor(Command& command) {
-    const auto text = command.client.get("/v1/doctor", 120);
+    const auto text = command.client.get("/v1/doctor", doctor_hold_s);
     if (!text) return say(text.error());
     const auto found = wire::decode_doctor(*text);
     if (!found) return say(found.error());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // fmctl event …
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <cstdio>
@@ -29,10 +30,11 @@ int event_list(Command& command) {
     if (!limit) return say_usage(limit.error().message);
     const bool follow = command.args.has("--follow");
     std::uint64_t seen = 0;
+    if (follow) command.client.wait_while_read(STDOUT_FILENO);
     for (int wait_s = 0;; wait_s = poll_s) {
         const auto text = command.client.get(
-            fmt::format("/v1/events?after={}&wait={}&limit={}", seen, wait_s, *limit), wait_s + 30);
-        if (!text) return say(text.error());
+            fmt::format("/v1/events?after={}&wait={}&limit={}", seen, wait_s, *limit), wait_s);
+        if (!text) return follow && nobody_reads() ? end_unread() : say(text.error());
         const auto events = wire::decode_events(*text);
         if (!events) return say(events.error());
         if (command.json() && !follow) {

@@ -18,7 +18,7 @@ int show_once(Command& command) {
 // Number of the newest event; waits for one after `after`.
 Result<std::uint64_t> next_event(Command& command, std::uint64_t after, int wait_s) {
     const auto text = command.client.get(
-        fmt::format("/v1/events?after={}&wait={}&limit=1", after, wait_s), wait_s + 30);
+        fmt::format("/v1/events?after={}&wait={}&limit=1", after, wait_s), wait_s);
     if (!text) return std::unexpected(text.error());
     const auto events = wire::decode_events(*text);
     if (!events) return std::unexpected(events.error());
@@ -29,9 +29,10 @@ Result<std::uint64_t> next_event(Command& command, std::uint64_t after, int wait
 
 int fabric_show(Command& command) {
     if (!command.args.has("--watch")) return show_once(command);
+    command.client.wait_while_read(STDOUT_FILENO);
     auto seen = next_event(command, 0, 0);
     for (;;) {
-        if (!seen) return say(seen.error());
+        if (!seen) return nobody_reads() ? end_unread() : say(seen.error());
         if (::isatty(STDOUT_FILENO) && !command.json()) print("\033[H\033[2J");
         if (const int code = show_once(command); code != exit_ok) return code;
         std::fflush(stdout);

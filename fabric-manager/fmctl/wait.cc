@@ -19,7 +19,6 @@ namespace cxlpool::fmctl {
 namespace {
 
 constexpr int longest_poll_s = 60;  // fmd's limit
-constexpr int patience_beyond_poll_s = 15;
 
 // What Ctrl-C says, made before it comes: a signal handler may only write it.
 std::array<char, 1024> farewell;
@@ -98,9 +97,8 @@ Result<Waited> wait_for(Command& command, GrantView grant, int seconds,
                                     waited.grant.waits_for, seconds_between(start, Clock::now())));
         const int left = std::max(0, seconds_between(Clock::now(), deadline));
         const int poll = std::min(left, progress.shown() ? 1 : longest_poll_s);
-        const auto text =
-            command.client.get(fmt::format("/v1/grants/{}/wait?for=settled&timeout={}", name, poll),
-                               poll + patience_beyond_poll_s);
+        const auto text = command.client.get(
+            fmt::format("/v1/grants/{}/wait?for=settled&timeout={}", name, poll), poll);
         if (!text) return std::unexpected(text.error());
         auto view = wire::decode_grant(*text);
         if (!view) return std::unexpected(view.error());

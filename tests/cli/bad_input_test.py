@@ -3,10 +3,12 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 import unittest
 
-from harness import RackTest, run, FMCTL
+from harness import FMCTL, PATIENCE_S, RackTest, run, until
 
 
 class BadCreate(RackTest):
@@ -126,6 +128,22 @@ class NoServer(RackTest):
         self.start_fmd().kill()
         self.assert_run(self.fmctl("doctor"), 3, "",
                         f"fmctl: fmd is not running: nobody answers at {self.folder}/fmd.sock\n")
+
+    def test_stopped_fmd(self):
+        fmd = self.start_fmd()
+        fmd.process.send_signal(signal.SIGSTOP)
+        until("fmd is stopped", lambda: fmd.kernel_state() == "T")
+        asking = subprocess.Popen([FMCTL, "--server", fmd.socket, "host", "list"], text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(asking.kill)
+        pid = fmd.process.pid
+        self.assertEqual(asking.stderr.readline(),
+                         f"fmctl: fmd at {fmd.socket} has not answered for 5 s: its process {pid} is stopped "
+                         f"(kill -CONT {pid} lets it go on); waiting 25 s more\n")
+        fmd.process.send_signal(signal.SIGCONT)
+        out, err = asking.communicate(timeout=PATIENCE_S)
+        self.assertEqual((asking.returncode, err), (0, ""))
+        self.assertIn("h1", out)
 
     def test_option_wins_over_environment_over_default(self):
         self.assert_run(self.fmctl("--server", "/nowhere/s", "host", "list"), 3, "",

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 import unittest
 
 from harness import FMCTL, PATIENCE_S, RackTest, until
@@ -119,6 +120,20 @@ class Grants(RackTest):
             if event["kind"] == "grant-active":
                 break
         self.assertEqual(event["grant"], "later")
+
+    def test_follow_ends_with_its_reader(self):
+        """Also when nothing happens any more that it could fail to write."""
+        env = dict(os.environ, CXLPOOL_SERVER=self.fmd.socket)
+        for verb in (("event", "list", "--follow"), ("fabric", "show", "--watch")):
+            with self.subTest(verb=verb), subprocess.Popen([FMCTL, *verb], env=env, text=True, stdout=subprocess.PIPE,
+                                                           stderr=subprocess.PIPE) as follower:
+                self.addCleanup(follower.kill)
+                self.assertTrue(follower.stdout.readline())
+                started = time.monotonic()
+                follower.stdout.close()
+                self.assertEqual(follower.wait(PATIENCE_S), -signal.SIGPIPE)
+                self.assertLess(time.monotonic() - started, 10)  # fmd answers an empty poll after 30 s
+                self.assertEqual(follower.stderr.read(), "")
 
     def test_many_clients_at_once(self):
         outcomes = []
