@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "core/manager.h"
 #include "rack.h"
@@ -52,6 +53,20 @@ Result<UnixListener> listen_for_fmctl(const Config& config) {
     return UnixListener::listen(config.socket, access);
 }
 
+// Where fmd is spoken to. Who connects before fmd is ready waits in the kernel until it is.
+struct Doors {
+    UnixListener api;
+    std::vector<UnixListener> hosts;  // as rack.sockets
+};
+
+Result<Doors> open_doors(const Config& config, const Rack& rack) {
+    auto api = listen_for_fmctl(config);
+    if (!api) return std::unexpected(api.error());
+    auto hosts = listen_for_hosts(rack);
+    if (!hosts) return std::unexpected(hosts.error());
+    return Doors{std::move(*api), std::move(*hosts)};
+}
+
 int run(const Config& config) {
     if (config.state.empty()) return refuse({Code::invalid, "--state is empty: name a file"});
     boost::asio::io_context io(1);
@@ -69,6 +84,13 @@ int run(const Config& config) {
     if (config.check && config.state != memory_state && !std::filesystem::exists(config.state))
         return refuse(
             {Code::not_found, fmt::format("there is no state file {} to check", config.state)});
+    // Before the state, so that a start that is refused leaves no journal behind.
+    std::optional<Doors> doors;
+    if (!config.check) {
+        auto opened = open_doors(config, *rack);
+        if (!opened) return refuse(opened.error());
+        doors.emplace(std::move(*opened));
+    }
     const auto store = open_store(config.state);
     if (!store) return refuse(store.error());
     Engine engine(Manager(*fabric, config.limits), **store, *rack->backend, Loop::now, pause);
@@ -82,19 +104,14 @@ int run(const Config& config) {
         return 0;
     }
 
-    auto api_listener = listen_for_fmctl(config);
-    if (!api_listener) return refuse(api_listener.error());
-    auto host_listeners = listen_for_hosts(*rack);
-    if (!host_listeners) return refuse(host_listeners.error());
-
     rack->connect(engine);
     if (const auto started = engine.start(); !started) return refuse(started.error());
 
     Loop loop(io, engine, pause,
               {rack->name, config.backend, {}, {.connections = 16}, rack->driven});
-    loop.serve_api(*api_listener);
-    for (std::size_t i = 0; i < host_listeners->size(); ++i)
-        loop.serve_host(rack->sockets[i].host, (*host_listeners)[i]);
+    loop.serve_api(doors->api);
+    for (std::size_t i = 0; i < doors->hosts.size(); ++i)
+        loop.serve_host(rack->sockets[i].host, doors->hosts[i]);
 
     log(LogLevel::info,
         fmt::format("ready: state {} ({} records), backend {}, {} devices, {} hosts, "

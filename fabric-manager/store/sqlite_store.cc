@@ -74,6 +74,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::filesystem::pa
     if (auto ok = store->identify(); !ok) return std::unexpected(ok.error());
     if (auto ok = store->configure(); !ok) return std::unexpected(ok.error());
     if (auto ok = store->check_integrity(); !ok) return std::unexpected(ok.error());
+    store->lock_.keep();
     return store;
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,13 +27,19 @@ std::string holder_of(int fd) {
 
 Result<StateLock> StateLock::take(const std::filesystem::path& state) {
     const std::string path = state.string() + ".lock";
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    constexpr int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+    int fd = ::open(path.c_str(), flags | O_CREAT | O_EXCL, 0600);
+    const bool made = fd >= 0;
+    if (!made && errno == EEXIST) {
+        fd = ::open(path.c_str(), flags);
+        if (fd < 0 && errno == ENOENT) return take(state);  // a refused one has just removed it
+    }
     if (fd < 0) {
         return fail(errno == EACCES ? Code::denied : Code::storage,
                     fmt::format("state {} cannot be locked: {}: {}", state.string(), path,
                                 std::strerror(errno)));
     }
-    StateLock lock(fd);
+    StateLock lock(fd, "");
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK) {
             return fail(Code::storage, fmt::format("state {} cannot be locked: {}: {}",
@@ -44,6 +51,10 @@ Result<StateLock> StateLock::take(const std::filesystem::path& state) {
                                 "this one a state of its own",
                                 state.string(), pid.empty() ? "" : " (pid " + pid + ")"));
     }
+    struct stat locked = {};
+    // A refused one has removed it between our opening and our locking: that lock locks nothing.
+    if (::fstat(fd, &locked) == 0 && locked.st_nlink == 0) return take(state);
+    if (made) lock.made_ = path;
     const std::string pid = fmt::format("{}\n", ::getpid());
     if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {
         // The pid only serves the sentence above; the lock holds without it (a full disk, say).
@@ -52,6 +63,7 @@ Result<StateLock> StateLock::take(const std::filesystem::path& state) {
 }
 
 StateLock::~StateLock() {
+    if (!made_.empty()) ::unlink(made_.c_str());  // before it is let go: see take()
     if (fd_ >= 0) ::close(fd_);
 }
 

@@ -23,8 +23,12 @@ class Startup(RackTest):
         return done.err
 
     def sim_fails(self, *more, state=None, socket_path=None):
-        return self.fmd_fails("--backend=sim", "--state", state or self.path("state.db"),
-                              "--socket", socket_path or self.path("fmd.sock"), *more)
+        """What fmd says; it leaves nothing behind."""
+        before = sorted(os.listdir(self.folder))
+        error = self.fmd_fails("--backend=sim", "--state", state or self.path("state.db"),
+                               "--socket", socket_path or self.path("fmd.sock"), *more)
+        self.assertEqual(sorted(os.listdir(self.folder)), before, error)
+        return error
 
     def test_says_what_it_serves_and_ends_clean(self):
         fmd = self.start_fmd()
