@@ -78,8 +78,8 @@ void Touches::look_in(const Part& part, Reading& reading) {
     }
 }
 
-uint64_t Touches::look(Reading& reading) {
-    ++cycle_;
+uint64_t Touches::look(Reading& reading, Cycle which) {
+    cycle_ += which == Cycle::next;
     size_t armed = 0, now = size_t(reading.start_s / trace_.epoch_s());
     for (const Run& run : reading.runs) armed += run.pages;
     reading.sights.assign(armed, not_touched);
@@ -92,8 +92,8 @@ uint64_t Touches::look(Reading& reading) {
     return uint64_t(std::ranges::count_if(reading.sights, [](Sight s) { return s < rung_limit; }));
 }
 
-void Touches::count(Reading& reading) {
-    ++cycle_;
+void Touches::count(Reading& reading, Cycle which) {
+    cycle_ += which == Cycle::next;
     size_t armed = 0;
     for (const Run& run : reading.runs) armed += run.pages;
     reading.sights.assign(armed, not_touched);

@@ -23,11 +23,15 @@ class Touches {
     // births: of each page the epoch in which it comes into being (trace.epochs(): never).
     Touches(const Trace& trace, std::span<const uint32_t> births, uint64_t seed);
 
+    enum class Cycle {
+        next,
+        same,  // as before, with later looks: what was found is found again
+    };
     // Fills sights of a reading whose start, looks and runs are set. Returns how many pages were
     // touched, each of which took one fault.
-    uint64_t look(Reading& reading);
+    uint64_t look(Reading& reading, Cycle which = Cycle::next);
     // Fills counts instead: accesses from arming to the last look.
-    void count(Reading& reading);
+    void count(Reading& reading, Cycle which = Cycle::next);
 
   private:
     // The part of a cycle that lies in one epoch, in shares of it.

@@ -142,6 +142,21 @@ uint64_t Trace::accesses() const {
     return sum;
 }
 
+std::vector<uint32_t> births(const Trace& trace) {
+    uint32_t never = uint32_t(trace.epochs());
+    std::vector<uint32_t> born(trace.pages, never);
+    size_t unborn = trace.pages;
+    for (uint32_t e = 0; e < never && unborn > 0; ++e) {
+        std::span<const uint32_t> row = trace.epoch(e);
+        for (PageId page = 0; page < trace.pages; ++page) {
+            if (born[page] != never || row[page] == 0) continue;
+            born[page] = e;
+            --unborn;
+        }
+    }
+    return born;
+}
+
 Result<Trace> parse(std::string_view text_, const Limits& limits) {
     Lines lines(text_);
     if (!lines.next() || lines.line() != "pooltrace 1")

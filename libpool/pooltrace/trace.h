@@ -45,6 +45,9 @@ struct Trace {
     uint64_t accesses() const;
 };
 
+// Of each page the epoch in which it comes into being; epochs(): never.
+std::vector<uint32_t> births(const Trace& trace);
+
 Result<Trace> parse(std::string_view text, const Limits& limits = {});
 std::string print(const Trace& trace);
 

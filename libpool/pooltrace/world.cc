@@ -19,21 +19,6 @@ constexpr double shortest_step_s = 1e-4;  // of a policy that asks for no sampli
     std::abort();
 }
 
-std::vector<uint32_t> births_of(const Trace& trace) {
-    uint32_t never = uint32_t(trace.epochs());
-    std::vector<uint32_t> births(trace.pages, never);
-    size_t unborn = trace.pages;
-    for (uint32_t e = 0; e < never && unborn > 0; ++e) {
-        std::span<const uint32_t> row = trace.epoch(e);
-        for (PageId page = 0; page < trace.pages; ++page) {
-            if (births[page] != never || row[page] == 0) continue;
-            births[page] = e;
-            --unborn;
-        }
-    }
-    return births;
-}
-
 // Where pages are: one bit in all bits of a word, so that counts of near pages add up without a
 // branch.
 class Placement {
@@ -69,7 +54,7 @@ class Simulation {
         : trace_(trace),
           policy_(policy),
           world_(world),
-          births_(births_of(trace)),
+          births_(births(trace)),
           touches_(trace, births_, world.seed),
           ours_(trace.pages, world.near_pages),
           base_(trace.pages, world.near_pages),

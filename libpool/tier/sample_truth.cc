@@ -72,8 +72,11 @@ Result<TruthMapping> map_truth(const std::string& path) {
 
 class TruthSampler final : public Sampler {
   public:
-    TruthSampler(std::string path, TruthMapping truth, Presence presence)
-        : path_(std::move(path)), truth_(std::move(truth)), presence_(std::move(presence)) {}
+    TruthSampler(std::string path, TruthMapping truth, Presence presence, Clock* clock)
+        : path_(std::move(path)),
+          truth_(std::move(truth)),
+          presence_(std::move(presence)),
+          clock_(clock) {}
 
     Result<void> add(const AddressRun&) override { return {}; }
     void remove(const AddressRun&) override {}
@@ -120,7 +123,8 @@ class TruthSampler final : public Sampler {
         bool known = false;
     };
 
-    static double now_s() {
+    double now_s() const {
+        if (clock_) return clock_->now_s();
         timespec time{};
         clock_gettime(CLOCK_MONOTONIC, &time);
         return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
@@ -143,6 +147,7 @@ class TruthSampler final : public Sampler {
     std::string path_;
     TruthMapping truth_;
     Presence presence_;
+    Clock* clock_;
     std::vector<AddressRun> runs_;
     std::vector<Sight> sights_;
     std::vector<Count> before_, now_;
@@ -151,12 +156,14 @@ class TruthSampler final : public Sampler {
 
 }  // namespace
 
-Result<std::unique_ptr<Sampler>> make_truth_sampler(const std::string& path, pid_t pid) {
+Result<std::unique_ptr<Sampler>> make_truth_sampler(const std::string& path, pid_t pid,
+                                                    Clock* clock) {
     auto truth = map_truth(path);
     if (!truth) return std::unexpected(truth.error());
     auto pagemap = open_pagemap(pid);
     if (!pagemap) return std::unexpected(pagemap.error());
-    return std::make_unique<TruthSampler>(path, std::move(*truth), Presence(std::move(*pagemap)));
+    return std::make_unique<TruthSampler>(path, std::move(*truth), Presence(std::move(*pagemap)),
+                                          clock);
 }
 
 }  // namespace libpool::tier

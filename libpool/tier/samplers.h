@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All samplers there are. Which one to take is decided in sampler_choice.h.
+// All samplers of live programs; sample_recorded.h replays a trace. Which one to take is decided in
+// sampler_choice.h.
 #pragma once
 
 #include <sys/types.h>
@@ -8,6 +9,7 @@
 #include <string>
 
 #include "error.h"
+#include "tier/clock.h"
 #include "tier/damon.h"
 #include "tier/descriptor.h"
 #include "tier/sampler.h"
@@ -26,7 +28,9 @@ Result<std::unique_ptr<Sampler>> make_wp_sampler();
 Result<std::unique_ptr<Sampler>> make_wp_sampler(pid_t pid, Descriptor uffd);
 
 // Exact counts of a workload (truth.h), from a file or a PCI device's memory; pid 0: this process.
-Result<std::unique_ptr<Sampler>> make_truth_sampler(const std::string& path, pid_t pid);
+// `clock` times the looks, and outlives the sampler; none: the machine's.
+Result<std::unique_ptr<Sampler>> make_truth_sampler(const std::string& path, pid_t pid,
+                                                    Clock* clock = nullptr);
 
 // DAMON's access bits by region, of any process, for root: the kernel's own monitor, of which there
 // is one at a time here. DAMON_STAT is switched off meanwhile. Regions have rates, not pages: of
