@@ -139,8 +139,14 @@ void log_line(const std::string& sentence) {
 
 Agent::Agent(AgentOptions options)
     : options_(std::move(options)),
+      leaving_(log_line),
       drainer_(
-          options_.tree, options_.drain, log_line, [this] { poke(); }, vacate) {}
+          options_.tree, options_.drain, log_line, [this] { poke(); },
+          [this](const libpool::Site& range, const std::vector<int>& leaving,
+                 const std::function<bool()>& go_on) {
+              leaving_.wait_until_told(go_on);  // or they would move pages back
+              return vacate(range, leaving, go_on);
+          }) {}
 
 void Agent::log_once(std::string& last, const std::string& sentence) {
     if (sentence == last) return;
@@ -387,6 +393,7 @@ void Agent::act(const std::vector<Action>& actions) {
             }
         }
     }
+    leaving_.set(leaving_nodes(jobs));
     drainer_.set(std::move(jobs));
     std::lock_guard guard(lock_);
     if (notes_ == notes) return;

@@ -19,6 +19,7 @@
 #include "poold/decide.h"
 #include "poold/drain.h"
 #include "poold/http.h"
+#include "poold/leaving.h"
 #include "poold/report.h"
 
 namespace poold {
@@ -78,6 +79,7 @@ class Agent {
     std::optional<Desired> desired_;  // nothing until fmd has spoken
     Notes notes_;                     // the worker's own
 
+    Leaving leaving_;
     Drainer drainer_;
     std::map<Key, Attempt> attempts_;  // the worker's own
     uint64_t last_seq_ = 0;            // the reporter's own

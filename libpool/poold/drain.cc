@@ -74,6 +74,14 @@ Room room_for(uint64_t used, const std::vector<libpool::Node>& nodes,
     return room;
 }
 
+std::vector<int> leaving_nodes(const std::vector<DrainJob>& jobs) {
+    std::vector<int> nodes;
+    for (const DrainJob& job : jobs) {
+        if (auto* one = std::get_if<Empty>(&job)) nodes.push_back(one->node);
+    }
+    return nodes;
+}
+
 Drainer::Drainer(Tree tree, DrainLimits limits, Log log, std::function<void()> changed,
                  Vacate vacate)
     : tree_(std::move(tree)),
@@ -120,14 +128,9 @@ bool Drainer::wanted(const Key& key) const {
     });
 }
 
-// Nodes with an extent that is to go are no place to move pages to.
 std::vector<int> Drainer::leaving() const {
     std::lock_guard guard(lock_);
-    std::vector<int> nodes;
-    for (const DrainJob& job : jobs_) {
-        if (auto* one = std::get_if<Empty>(&job)) nodes.push_back(one->node);
-    }
-    return nodes;
+    return leaving_nodes(jobs_);
 }
 
 void Drainer::say(const Key& key, Note note) {

@@ -51,6 +51,9 @@ Room room_for(uint64_t used, const std::vector<libpool::Node>& nodes,
 
 using DrainJob = std::variant<Empty, Refill>;
 
+// Nodes with an extent that is to go: no place to move pages to.
+std::vector<int> leaving_nodes(const std::vector<DrainJob>& jobs);
+
 class Drainer {
   public:
     using Log = std::function<void(const std::string&)>;

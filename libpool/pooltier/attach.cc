@@ -111,9 +111,11 @@ class Attached {
             return fail(ENODATA, "process %d has no private memory in pieces of %s or more",
                         wish_.pid, describe_bytes(wish_.settings.min_range_bytes).c_str());
         }
-        About about{wish_.pid,         "",
-                    choice->refused,   wish_.nodes.near,
-                    wish_.nodes.far,   wish_.settings.cpu_share,
+        About about{wish_.pid,
+                    "",
+                    choice->refused,
+                    {wish_.nodes.near, wish_.nodes.far},
+                    wish_.settings.cpu_share,
                     TierConfig{}.delta};
         control_ = std::make_unique<EngineControl>(*engine_, *kernel_, clock_, about,
                                                    wish_.settings.near_limit_bytes);

@@ -134,8 +134,7 @@ void Tiering::begin(const Topology& topology) {
     About about{.target = 0,
                 .tenant = settings_.tenant,
                 .refused = choice_.refused,
-                .near_nodes = config_.near_nodes,
-                .far_nodes = config_.far_nodes,
+                .nodes = told_,
                 .cpu_share = policy.cpu_share,
                 .delta = policy.delta};
     control_ = std::make_unique<EngineControl>(*engine_, *kernel_, clock_, std::move(about),
@@ -189,11 +188,12 @@ void Tiering::look_at_nodes(double now_s) {
         if (!present) return;  // in the middle of a change: again in a second
         nodes_in_kernel_ = in_kernel;
         nodes_->see(*present);
-        if (nodes_->now() != told_) {
-            told_ = nodes_->now();
-            engine_->set_nodes(told_.near, told_.far);
-            if (probe_) probe_->set_nodes(told_.near, told_.far);
-        }
+        control_->set_nodes(nodes_->now());
+    }
+    // poold may have said that one of them leaves.
+    if (TierNodes now = control_->nodes(); now != told_) {
+        told_ = std::move(now);
+        if (probe_) probe_->set_nodes(told_.near, told_.far);
     }
     if (!probe_ || !probe_->step(now_s)) return;
     ProbeReading reading = probe_->reading();

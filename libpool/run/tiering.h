@@ -90,7 +90,7 @@ class Tiering final : public tier::Controlled {
     std::unique_ptr<tier::EngineControl> control_;
     std::atomic<tier::EngineControl*> tiered_ = nullptr;  // control_, once there are two tiers
     std::unique_ptr<tier::NodeBook> nodes_;
-    tier::TierNodes told_;         // to the engine
+    tier::TierNodes told_;         // to the probe
     std::string nodes_in_kernel_;  // the list of those with memory, when last read
     std::unique_ptr<tier::LoadSource> loads_;
     std::unique_ptr<tier::LatencyProbe> probe_;  // none when the gain was given

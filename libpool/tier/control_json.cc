@@ -164,6 +164,7 @@ void members(V& v, Limits& x) {
     v("allotted_bytes", x.allotted_bytes);
     v("cpu_share", x.cpu_share);
     v("move_limit_bytes_per_s", x.move_limit_bytes_per_s);
+    v("leaving_nodes", x.leaving_nodes);
 }
 
 // What a request may hold besides "do".
@@ -419,7 +420,7 @@ Result<Request> read_request(const json& object) {
 
 Result<void> check_limits(const Limits& limits) {
     if (!limits.near_limit_bytes && !limits.allotted_bytes && !limits.cpu_share &&
-        !limits.move_limit_bytes_per_s) {
+        !limits.move_limit_bytes_per_s && !limits.leaving_nodes) {
         return fail(EINVAL, "set names nothing to set");
     }
     if (limits.cpu_share && !(*limits.cpu_share >= 1e-4 && *limits.cpu_share <= 0.5)) {

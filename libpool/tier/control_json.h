@@ -5,7 +5,7 @@
 //            | { "do": "explain", "address": N }
 //            | { "do": "pages", "first": N, "pages": N, "detail": "rates" | "rates_and_places" }
 //            | { "do": "set", "near_limit_bytes": N, "allotted_bytes": N, "cpu_share": X,
-//                "move_limit_bytes_per_s": N }
+//                "move_limit_bytes_per_s": N, "leaving_nodes": [ N … ] }
 //   answer   = { "ok": { … } } | { "error": "sentence", "code": errno }
 //
 // To "descriptor" the answer is {}, and the descriptor comes with its first byte (SCM_RIGHTS).

@@ -32,11 +32,22 @@ Snapshot snapshot_of(const About& about) {
     s.program = process_facts(about.target ? about.target : getpid()).program;
     s.tenant = about.tenant;
     for (const SamplerState& one : about.refused) s.refused.push_back({one.name, one.why});
-    s.near_nodes = about.near_nodes;
-    s.far_nodes = about.far_nodes;
+    s.near_nodes = about.nodes.near;
+    s.far_nodes = about.nodes.far;
     s.cpu_share = about.cpu_share;
     s.delta = about.delta;
     return s;
+}
+
+bool among(const std::vector<int>& nodes, int node) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+TierNodes without(TierNodes nodes, const std::vector<int>& leaving) {
+    for (auto* some : {&nodes.near, &nodes.far}) {
+        std::erase_if(*some, [&](int node) { return among(leaving, node); });
+    }
+    return nodes;
 }
 
 }  // namespace
@@ -48,12 +59,17 @@ EngineControl::EngineControl(Engine& engine, Kernel& kernel, Clock& clock, About
       clock_(clock),
       about_(std::move(about)),
       started_s_(clock.now_s()),
+      all_nodes_(about_.nodes),
+      nodes_(about_.nodes),
       cpu_share_(about_.cpu_share),
       near_limit_bytes_(near_limit_bytes) {}
 
 Snapshot EngineControl::status() {
     EngineStatus e = engine_.status();
     Snapshot s = snapshot_of(about_);
+    const TierNodes now = nodes();
+    s.near_nodes = now.near;
+    s.far_nodes = now.far;
     s.state = TieringState::tiered;
     s.sentence = e.trouble;
     s.uptime_s = clock_.now_s() - started_s_;
@@ -62,7 +78,7 @@ Snapshot EngineControl::status() {
     s.tracked_bytes = e.tracked_bytes;
     s.near_bytes = e.near_bytes;
     s.far_bytes = e.far_bytes;
-    for (int node : about_.near_nodes) s.near_room_bytes += kernel_.room_bytes(node).value_or(0);
+    for (int node : now.near) s.near_room_bytes += kernel_.room_bytes(node).value_or(0);
     s.move_limit_bytes_per_s = e.move_limit_bytes_per_s;
     s.promoted_pages = e.promoted_pages;
     s.demoted_pages = e.demoted_pages;
@@ -103,8 +119,36 @@ void EngineControl::apply_limit() {
     engine_.set_near_limit(std::min(near_limit_bytes_, allotted_bytes_));
 }
 
+// Asks the kernel about every tracked page: only when something has changed.
+void EngineControl::apply_nodes() {
+    TierNodes now = without(all_nodes_, leaving_);
+    if (now == nodes_) return;
+    nodes_ = std::move(now);
+    engine_.set_nodes(nodes_.near, nodes_.far);
+}
+
+void EngineControl::set_nodes(TierNodes nodes) {
+    std::lock_guard guard(lock_);
+    all_nodes_ = std::move(nodes);
+    apply_nodes();
+}
+
+TierNodes EngineControl::nodes() const {
+    std::lock_guard guard(lock_);
+    return nodes_;
+}
+
 Result<void> EngineControl::set(const Limits& limits) {
     std::lock_guard guard(lock_);
+    if (limits.leaving_nodes) {
+        const TierNodes rest = without(all_nodes_, *limits.leaving_nodes);
+        if (rest.near.empty() && rest.far.empty()) {
+            return fail(EBUSY, "process %d has no nodes but those that leave", getpid());
+        }
+        leaving_ = *limits.leaving_nodes;
+        leaving_until_s_ = clock_.now_s() + allotment_s;
+        apply_nodes();
+    }
     if (limits.near_limit_bytes) near_limit_bytes_ = *limits.near_limit_bytes;
     if (limits.allotted_bytes) {
         allotted_bytes_ = *limits.allotted_bytes;
@@ -118,12 +162,19 @@ Result<void> EngineControl::set(const Limits& limits) {
 
 double EngineControl::settle() {
     std::lock_guard guard(lock_);
-    if (allotted_bytes_ == UINT64_MAX) return INFINITY;
-    double left_s = allotted_until_s_ - clock_.now_s();
-    if (left_s > 0) return left_s;
-    allotted_bytes_ = UINT64_MAX;
-    apply_limit();
-    return INFINITY;
+    const double now_s = clock_.now_s();
+    if (now_s >= leaving_until_s_ && !leaving_.empty()) {
+        leaving_.clear();
+        apply_nodes();
+    }
+    if (now_s >= allotted_until_s_ && allotted_bytes_ != UINT64_MAX) {
+        allotted_bytes_ = UINT64_MAX;
+        apply_limit();
+    }
+    double left_s = INFINITY;
+    if (!leaving_.empty()) left_s = std::min(left_s, leaving_until_s_ - now_s);
+    if (allotted_bytes_ != UINT64_MAX) left_s = std::min(left_s, allotted_until_s_ - now_s);
+    return left_s;
 }
 
 void EngineControl::look() {
@@ -148,12 +199,9 @@ void EngineControl::look() {
 }
 
 Place EngineControl::place_of(int node) const {
-    auto among = [node](const std::vector<int>& nodes) {
-        return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
-    };
-    return among(about_.near_nodes)  ? Place::near
-           : among(about_.far_nodes) ? Place::far
-                                     : Place::nowhere;
+    return among(all_nodes_.near, node)  ? Place::near
+           : among(all_nodes_.far, node) ? Place::far
+                                         : Place::nowhere;
 }
 
 Result<PageSlice> EngineControl::pages(uint64_t first, uint64_t pages, Detail detail) {

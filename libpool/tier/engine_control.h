@@ -8,6 +8,7 @@
 
 #include "tier/clock.h"
 #include "tier/engine.h"
+#include "tier/nodes.h"
 #include "tier/sampler_choice.h"
 #include "tier/snapshot.h"
 
@@ -18,19 +19,26 @@ struct About {
     pid_t target = 0;  // 0 = this process
     std::string tenant;
     std::vector<SamplerState> refused;  // samplers that would have come before this one
-    std::vector<int> near_nodes, far_nodes;
+    TierNodes nodes;                    // to begin with
     double cpu_share = 0.01;
     double delta = 1e-3;
 };
 
 class EngineControl final : public Controlled {
   public:
-    // All outlive it. The near limit is the engine's own; from here on only this object sets it.
+    // All outlive it. The near limit and the nodes are the engine's own; from here on only this
+    // object sets them.
     EngineControl(Engine& engine, Kernel& kernel, Clock& clock, About about,
                   uint64_t near_limit_bytes);
 
+    // Nodes came or went.
+    void set_nodes(TierNodes nodes);
+    // Those that the engine has: without the ones that leave.
+    TierNodes nodes() const;
+
     Snapshot status() override;
     Result<PageAnswer> explain(uint64_t address) override;
+    // EBUSY when only nodes would be left that leave; nothing is changed then.
     Result<void> set(const Limits& limits) override;
     Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail detail) override;
     Result<std::vector<BenefitStep>> benefit() override;
@@ -45,6 +53,7 @@ class EngineControl final : public Controlled {
     void look();
     Place place_of(int node) const;
     void apply_limit();
+    void apply_nodes();
 
     Engine& engine_;
     Kernel& kernel_;
@@ -52,7 +61,11 @@ class EngineControl final : public Controlled {
     const About about_;
     const double started_s_;
 
-    std::mutex lock_;  // guards all below
+    mutable std::mutex lock_;  // guards all below
+    TierNodes all_nodes_;      // also those that leave
+    TierNodes nodes_;          // as the engine was told
+    std::vector<int> leaving_;
+    double leaving_until_s_ = 0;
     double cpu_share_;
     uint64_t near_limit_bytes_;
     uint64_t allotted_bytes_ = UINT64_MAX;

@@ -37,6 +37,9 @@ struct Limits {
     std::optional<uint64_t> allotted_bytes;
     std::optional<double> cpu_share;
     std::optional<uint64_t> move_limit_bytes_per_s;  // 0: none
+    // poold's word, too, and lapses likewise: nodes that are being emptied, and so no place to move
+    // pages to. All of them; an empty list ends it.
+    std::optional<std::vector<int>> leaving_nodes;
 };
 
 inline constexpr double allotment_s = 60;
@@ -54,7 +57,7 @@ struct Snapshot {
     std::string sampler_describes;
     std::vector<Refusal> refused;  // in the order of preference
 
-    std::vector<int> near_nodes, far_nodes;
+    std::vector<int> near_nodes, far_nodes;  // those that leave are not among them
     uint64_t tracked_bytes = 0, near_bytes = 0, far_bytes = 0;
     uint64_t near_limit_bytes = UINT64_MAX;
     uint64_t allotted_bytes = UINT64_MAX;  // by poold; UINT64_MAX: not at all

@@ -96,7 +96,8 @@ TEST(ControlJson, RequestsComeBackAsTheyWere) {
           Request(AskSet{{.near_limit_bytes = 5,
           .allotted_bytes = {},
           .cpu_share = 0.02,
-          .move_limit_bytes_per_s = {}}})}) {
+          .move_limit_bytes_per_s = {},
+          .leaving_nodes = std::vector<int>{2, 5}}})}) {
         auto back = decode_request(encode_request(request));
         ASSERT_TRUE(back) << encode_request(request) << back.error().sentence;
         EXPECT_EQ(encode_request(*back), encode_request(request));
@@ -124,6 +125,8 @@ TEST(ControlJson, RequestsThatAreNone) {
               "cpu_share 9 is not within 0.0001 and 0.5");
     EXPECT_EQ(refused_request("{\"do\":\"set\",\"cpu_share\":null}"),
               "cpu_share nan is not within 0.0001 and 0.5");
+    EXPECT_NE(refused_request("{\"do\":\"set\",\"leaving_nodes\":2}"), "taken");
+    EXPECT_NE(refused_request("{\"do\":\"set\",\"leaving_nodes\":[\"2\"]}"), "taken");
 }
 
 TEST(ControlJson, AnswersThatAreNone) {
@@ -148,7 +151,8 @@ TEST(ControlJson, AnyLineIsAnswered) {
         encode_request(AskSet{{.near_limit_bytes = 5,
                                .allotted_bytes = {},
                                .cpu_share = {},
-                               .move_limit_bytes_per_s = {}}}),
+                               .move_limit_bytes_per_s = {},
+                               .leaving_nodes = std::vector<int>{2}}}),
         encode_request(AskPages{1, 2}), encode_answer(PageAnswer{}),
         encode_answer(PageSlice{2, 0, {1, 2}, {Place::near, Place::far}, {{0, 4096, 2}}})};
     std::mt19937_64 random(3);

@@ -104,9 +104,14 @@ void torture(Engine& engine, EngineControl& control, size_t which, const std::at
                 case 6:
                     engine.set_loss_ns(100 + double(random() % 100));
                     break;
-                case 7:
-                    if (random() % 16 == 0) engine.set_nodes({0}, {1});
+                case 7: {
+                    if (random() % 16 != 0) break;
+                    Limits limits;
+                    limits.leaving_nodes.emplace();
+                    if (random() % 2 == 0) limits.leaving_nodes->push_back(1);
+                    EXPECT_TRUE(control.set(limits));
                     break;
+                }
                 default:
                     control.settle();
             }
@@ -132,8 +137,7 @@ TEST(Threads, TwoHundredOnARunningEngine) {
     config.far_nodes = {1};
     Engine engine(sampler, *policy, mover, machine, clock, config);
     About about;
-    about.near_nodes = {0};
-    about.far_nodes = {1};
+    about.nodes = {{0}, {1}};
     EngineControl control(engine, machine, clock, about, UINT64_MAX);
 
     std::atomic<bool> stop = false;
