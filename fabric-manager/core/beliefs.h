@@ -137,8 +137,7 @@ struct Manager::Impl {
     std::uint64_t last_op = 0;
     std::uint64_t revision = 0;
 
-    // -- manager.cc: input by input
-    void submit(const Submit& submit);
+    // -- observations.cc: what devices and hosts say
     void complete(const Completion& completion);
     void host_up(const HostUp& up);
     void host_died(const HostDied& died);
@@ -147,7 +146,11 @@ struct Manager::Impl {
     void host_report(const HostReport& report);
     void boot_ended(HostBelief& host);
     Result<void> judge(const HostReport& report) const;
+    void warn_of_foreign(const HostReport& report);
+    void date_report(const HostName& host);
 
+    // -- intents.cc: what users ask
+    void submit(const Submit& submit);
     Result<GrantView> create(const CreateGrant& intent, Plan* plan);
     Result<GrantView> release(const ReleaseGrant& intent, Plan* plan);
     Result<HostView> fence(const FenceHost& intent, Plan* plan);
@@ -178,7 +181,6 @@ struct Manager::Impl {
     void clearance_answered(Clearance& clearance, const InFlight& op, const Completion& completion);
     enum class Word { device, host };
     void soil(const HostName& host, const Extent& extent, Word whose);
-    void warn_of_foreign(const HostReport& report);
     void block_scrub(const DeviceName& device, Range range, std::string why);
     std::optional<Extent> next_scrub(const DeviceName& device) const;
     bool drive_clearance(Clearance& clearance, const DeviceName& device,
@@ -201,14 +203,13 @@ struct Manager::Impl {
     const ReportedDevice* reported_device(const HostName& host, const DeviceName& device) const;
     std::string down_text(const HostName& name) const;
 
-    // -- shared small parts
+    // -- manager.cc: shared small parts
     void record(RecordBody body);
     OpId command(CommandBody body, InFlight in_flight);
     void event(std::string kind, const HostName& host, const GrantName& grant, std::string text);
     void warn_once(const std::string& key, const HostName& host, const GrantName& grant,
                    std::string text);
     void mark(GrantId grant, std::string what);
-    void date_report(const HostName& host);
     bool alive(const HostName& name) const;
     const DeviceSpec& device(const DeviceName& name) const { return fabric.devices.at(name); }
     const ReportedExtent* reported(const HostName& host, const Extent& extent) const;

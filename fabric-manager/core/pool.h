@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pool: devices + grants, the desired state. It is exactly what the journal says: made by
-// apply() from records and by nothing else. What devices and hosts say now is not here (manager.cc
-// keeps it).
+// apply() from records and by nothing else. What devices and hosts say now is not here (beliefs.h
+// has it).
 #pragma once
 
 #include <map>
