@@ -7,6 +7,7 @@
 #include <cmath>
 #include <random>
 
+#include "placement.h"
 #include "tier/progress.h"
 #include "tier/surprise.h"
 #include "tier/tier_policy.h"
@@ -29,14 +30,7 @@ class Guest {
         config.cpu_share = 0.02;
         config.seed = seed;
         policy_ = make_tier_policy(config);
-        policy_->track({0, pages});
-        std::vector<PageId> first, others;
-        for (PageId page = 0; page < pages; ++page) {
-            near_[page] = page < near_pages;
-            (near_[page] ? first : others).push_back(page);
-        }
-        policy_->place(first, Place::near);
-        policy_->place(others, Place::far);
+        placement_.begin(*policy_, near_pages);
     }
 
     // The hot set is another one from now on.
@@ -51,7 +45,7 @@ class Guest {
     double run_until(double end_s, double since_s) {
         double served = 0, seconds = 0;
         while (now_s_ < end_s) {
-            const double began_s = now_s_, share = near_share();
+            const double began_s = now_s_, share = placement_.near_share(rate_);
             step();
             const double counted_s = now_s_ - std::max(began_s, since_s);
             if (counted_s > 0) served += share * counted_s, seconds += counted_s;
@@ -137,26 +131,13 @@ class Guest {
         const Plan plan = policy_->decide(situation());
         overhead_s_ += pages * 3.5e-7;
         again_s_ = plan.again_s;
-        for (PageId page : plan.demote) near_[page] = false;
-        for (PageId page : plan.promote) near_[page] = true;
-        policy_->place(plan.demote, Place::far);
-        policy_->place(plan.promote, Place::near);
-        now_s_ += move_s * double(plan.demote.size() + plan.promote.size());
-    }
-
-    double near_share() const {
-        double all = 0, served = 0;
-        for (PageId page = 0; page < pages; ++page) {
-            all += rate_[page];
-            served += near_[page] ? rate_[page] : 0;
-        }
-        return served / all;
+        now_s_ += move_s * double(placement_.carry_out(plan, *policy_));
     }
 
     std::mt19937_64 random_;
     std::vector<uint32_t> order_;
     std::vector<double> rate_ = std::vector<double>(pages);
-    std::vector<bool> near_ = std::vector<bool>(pages);
+    Placement placement_{pages};
     std::unique_ptr<TierPolicy> policy_;
     double now_s_ = 0, overhead_s_ = 0, again_s_ = 0;
 };

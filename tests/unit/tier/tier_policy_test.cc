@@ -6,6 +6,8 @@
 #include <cmath>
 #include <random>
 
+#include "placement.h"
+
 namespace libpool::tier {
 namespace {
 
@@ -14,7 +16,7 @@ namespace {
 struct World {
     static constexpr uint32_t pages = 16384, near_pages = pages / 8;
     std::vector<double> rate = std::vector<double>(pages, 0);
-    std::vector<char> near = std::vector<char>(pages, 0);
+    Placement placement{pages};
     SampleCosts costs{100, 300, 1150, 16};
     double now_s = 0, overhead_s = 0, share = 0.01, loss_ns = 150, move_ns = 2000;
     uint64_t moves = 0, used = near_pages;
@@ -25,14 +27,7 @@ struct World {
         TierConfig config;
         config.cpu_share = share;
         policy = make_tier_policy(config);
-        policy->track({0, pages});
-        std::vector<PageId> first, others;
-        for (PageId page = 0; page < pages; ++page) {
-            (page < near_pages ? first : others).push_back(page);
-            near[page] = page < near_pages;
-        }
-        policy->place(first, Place::near);
-        policy->place(others, Place::far);
+        placement.begin(*policy, near_pages);
     }
     // A hot set with 90 % of two million accesses a second.
     void heat(PageId from, uint32_t hot) {
@@ -78,23 +73,12 @@ struct World {
                         touched * costs.fault_ns);
             policy->observe(reading, situation());
             Plan plan = policy->decide(situation());
-            for (PageId page : plan.demote) near[page] = 0;
-            for (PageId page : plan.promote) near[page] = 1;
             used = used - plan.demote.size() + plan.promote.size();
             ASSERT_LE(used, uint64_t(near_pages));
-            moves += plan.demote.size() + plan.promote.size();
-            policy->place(plan.demote, Place::far);
-            policy->place(plan.promote, Place::near);
+            moves += placement.carry_out(plan, *policy);
         }
     }
-    double near_share() const {
-        double all = 0, served = 0;
-        for (PageId page = 0; page < pages; ++page) {
-            all += rate[page];
-            served += near[page] ? rate[page] : 0;
-        }
-        return served / all;
-    }
+    double near_share() const { return placement.near_share(rate); }
 };
 
 TEST(TierPolicy, FindsTheHotSetAndFollowsItsJump) {
