@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mover.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <climits>
 
+#include "steady.h"
 #include "uapi.h"
 
 namespace libpool {
@@ -57,11 +56,7 @@ MoveReport Mover::move_huge(pid_t pid, std::span<const uint64_t> blocks, int tar
     return report;
 }
 
-double KernelMover::steady_now_s() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-}
+double KernelMover::steady_now_s() { return libpool::steady_now_s(); }
 
 std::vector<int> where(Kernel& kernel, pid_t pid, std::span<const uint64_t> pages) {
     std::vector<int> status(pages.size(), unwritten);

@@ -9,6 +9,7 @@
 
 #include "pooltier/trace_writer.h"
 #include "pooltier/verbs.h"
+#include "steady.h"
 #include "tier/control_client.h"
 #include "tier/printable.h"
 
@@ -17,12 +18,6 @@ namespace pooltier {
 using namespace libpool::tier;
 
 namespace {
-
-double wall_s() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-}
 
 void sleep_until(double at_s) {
     timespec time{static_cast<time_t>(at_s), long((at_s - double(time_t(at_s))) * 1e9)};
@@ -60,7 +55,7 @@ Result<void> record_epochs(pid_t pid, const PageSlice& first, std::FILE* file,
     auto done = write_to(
         file, writer.head(first.places, text("%d %s", pid, printable(facts.program, 40).c_str())),
         path);
-    double start_s = wall_s();
+    double start_s = libpool::steady_now_s();
     for (uint64_t epoch = 0; done && epoch < epochs; ++epoch) {
         sleep_until(start_s + double((epoch + 1) * epoch_ms) * 1e-3);
         auto slice = ask_all_pages(pid, Detail::rates);

@@ -7,8 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,25 +17,19 @@
 #include <tuple>
 #include <utility>
 
+#include "steady.h"
+
 namespace libpool::tier {
 
 namespace {
 
-double monotonic_s() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-}
-
-Result<int> listen_on(const std::string& name) {
+Result<int> listen_as(pid_t pid) {
+    const std::string name = control_name(pid);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return fail(errno, "no socket for @%s: %s", name.c_str(), errno_text(errno).c_str());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path + 1, name.data(), name.size());
-    auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 && listen(fd, 8) == 0) return fd;
+    const ControlAddress address(pid);
+    if (bind(fd, address.get(), address.size()) == 0 && listen(fd, 8) == 0) return fd;
     int code = errno;
     close(fd);
     if (code == EADDRINUSE) {
@@ -122,6 +114,13 @@ ssize_t send_with(int fd, std::string& words, int descriptor) {
 
 std::string control_name(pid_t pid) { return text("pooltier/%d", pid); }
 
+ControlAddress::ControlAddress(pid_t pid) {
+    const std::string name = control_name(pid);
+    address_.sun_family = AF_UNIX;
+    std::memcpy(address_.sun_path + 1, name.data(), name.size());
+    size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+}
+
 struct ControlServer::Client {
     Client(int its_fd, double its_deadline_s) : fd(its_fd), deadline_s(its_deadline_s) {}
     ~Client() { close(fd); }
@@ -135,7 +134,7 @@ struct ControlServer::Client {
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controlled,
                                                             ControlLimits limits) {
-    auto listener = listen_on(control_name(getpid()));
+    auto listener = listen_as(getpid());
     if (!listener) return std::unexpected(std::move(listener.error()));
     int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake < 0) {
@@ -189,14 +188,14 @@ void ControlServer::serve() {
         for (const auto& client : clients_) {
             polled.push_back(
                 {client->fd, static_cast<short>(client->out.empty() ? POLLIN : POLLOUT), 0});
-            wait_s = std::min(wait_s, client->deadline_s - monotonic_s());
+            wait_s = std::min(wait_s, client->deadline_s - steady_now_s());
         }
         int wait_ms = std::isinf(wait_s) ? -1 : std::max(0, static_cast<int>(wait_s * 1000) + 1);
         int ready = poll(polled.data(), polled.size(), wait_ms);
         if (ready < 0 && errno != EINTR) return;
         if (ready < 0) continue;
         if (polled[0].revents) return;
-        double now_s = monotonic_s();
+        double now_s = steady_now_s();
         for (size_t i = clients_.size(); i-- > 0;) {
             bool over = clients_[i]->deadline_s <= now_s;
             try {
@@ -222,7 +221,7 @@ void ControlServer::accept_one() {
         if (errno == EMFILE || errno == ENFILE) poll(nullptr, 0, 100);
         return;
     }
-    auto client = std::make_unique<Client>(fd, monotonic_s() + limits_.request_s);
+    auto client = std::make_unique<Client>(fd, steady_now_s() + limits_.request_s);
     if (auto allowed = may_ask(fd); !allowed) {
         client->out = encode_refusal(allowed.error()) + "\n";
     } else if (clients_.size() >= limits_.clients) {
@@ -248,7 +247,7 @@ bool ControlServer::attend(Client& client, short events) {
         client.out.erase(0, static_cast<size_t>(sent));
         if (!client.out.empty()) return true;
         if (client.closing) return false;
-        client.deadline_s = monotonic_s() + limits_.request_s;
+        client.deadline_s = steady_now_s() + limits_.request_s;
     } else {
         char piece[request_limit_bytes];
         ssize_t got = recv(client.fd, piece, sizeof piece, 0);
@@ -268,7 +267,7 @@ bool ControlServer::attend(Client& client, short events) {
         std::tie(client.out, client.descriptor) = answer(line);
     }
     client.out += '\n';
-    client.deadline_s = monotonic_s() + limits_.answer_s;
+    client.deadline_s = steady_now_s() + limits_.answer_s;
     return true;
 }
 

@@ -6,7 +6,9 @@
 // orders but limits.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include <memory>
 #include <string>
@@ -20,6 +22,18 @@ namespace libpool::tier {
 
 // "pooltier/812"; the socket's name has a zero byte in front.
 std::string control_name(pid_t pid);
+
+// For bind() and connect().
+class ControlAddress {
+  public:
+    explicit ControlAddress(pid_t pid);
+    const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
+    socklen_t size() const { return size_; }
+
+  private:
+    sockaddr_un address_{};
+    socklen_t size_ = 0;
+};
 
 struct ControlLimits {
     size_t clients = 8;

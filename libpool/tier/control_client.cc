@@ -7,17 +7,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 
+#include "steady.h"
 #include "tier/control.h"
 #include "tier/printable.h"
 #include "uapi.h"
@@ -26,15 +25,9 @@ namespace libpool::tier {
 
 namespace {
 
-double clock_s() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-}
-
 class Connection {
   public:
-    Connection(pid_t pid, double deadline_s) : pid_(pid), until_s_(clock_s() + deadline_s) {}
+    Connection(pid_t pid, double deadline_s) : pid_(pid), until_s_(steady_now_s() + deadline_s) {}
     ~Connection() {
         if (fd_ >= 0) close(fd_);
     }
@@ -43,18 +36,14 @@ class Connection {
     Result<void> open() {
         fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd_ < 0) return fail(errno, "no socket: %s", errno_text(errno).c_str());
-        std::string name = control_name(pid_);
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        std::memcpy(address.sun_path + 1, name.data(), name.size());
-        auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-        while (connect(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0) {
+        const ControlAddress address(pid_);
+        while (connect(fd_, address.get(), address.size()) != 0) {
             if (errno == ECONNREFUSED) return nobody();
             if (errno != EAGAIN && errno != EINTR) {
                 return fail(errno, "process %d cannot be asked: %s", pid_,
                             errno_text(errno).c_str());
             }
-            if (clock_s() > until_s_) return silent();  // its queue is full
+            if (steady_now_s() > until_s_) return silent();  // its queue is full
             poll(nullptr, 0, 20);
         }
         return check_peer();
@@ -148,7 +137,7 @@ class Connection {
 
     Result<void> wait(short events) {
         pollfd polled{fd_, events, 0};
-        double left_s = until_s_ - clock_s();
+        double left_s = until_s_ - steady_now_s();
         if (left_s <= 0) return silent();
         if (poll(&polled, 1, static_cast<int>(left_s * 1000) + 1) == 0) return silent();
         return {};

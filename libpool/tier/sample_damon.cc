@@ -3,12 +3,12 @@
 // there, the time of its first touch after arming is drawn from its region's rate, so that whoever
 // makes rates of sights gets the region's rate back. What a region saw before arming stands for
 // what it does after.
-#include <time.h>
 
 #include <algorithm>
 #include <cmath>
 #include <random>
 
+#include "steady.h"
 #include "tier/damon.h"
 #include "tier/presence.h"
 #include "tier/samplers.h"
@@ -29,7 +29,7 @@ class DamonSampler final : public Sampler {
     void remove(const AddressRun&) override {}
 
     Result<void> arm(std::span<const AddressRun> runs) override {
-        if (now_s() >= read_again_s_) {
+        if (steady_now_s() >= read_again_s_) {
             if (auto read = read_regions(); !read) return read;
         }
         auto sights = presence_.arm(runs);
@@ -37,13 +37,13 @@ class DamonSampler final : public Sampler {
         runs_.assign(runs.begin(), runs.end());
         sights_ = std::move(*sights);
         draw_first_touches();
-        armed_at_s_ = now_s();
+        armed_at_s_ = steady_now_s();
         return {};
     }
 
     Result<Look> look(Sight rung) override {
         Look look;
-        look.at_s = now_s() - armed_at_s_;
+        look.at_s = steady_now_s() - armed_at_s_;
         if (auto seen = presence_.look(runs_, sights_, look.huge); !seen) {
             return std::unexpected(seen.error());
         }
@@ -71,13 +71,6 @@ class DamonSampler final : public Sampler {
     }
 
   private:
-    static double clock_s(clockid_t clock) {
-        timespec time{};
-        clock_gettime(clock, &time);
-        return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-    }
-    static double now_s() { return clock_s(CLOCK_MONOTONIC); }
-
     // A thousand regions are three thousand files. They are read as rarely as keeps that below a
     // hundredth of a CPU, whatever the schedule wants; in between they stand for what is now.
     Result<void> read_regions() {
@@ -86,8 +79,8 @@ class DamonSampler final : public Sampler {
         if (!regions) return std::unexpected(regions.error());
         regions_ = std::move(*regions);
         const double spent_s = clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu_s;
-        read_again_s_ =
-            now_s() + std::max(double(intervals_.aggregate_us) * 1e-6, spent_s / reading_share);
+        read_again_s_ = steady_now_s() +
+                        std::max(double(intervals_.aggregate_us) * 1e-6, spent_s / reading_share);
         return {};
     }
 

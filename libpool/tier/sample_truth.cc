@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "steady.h"
 #include "tier/presence.h"
 #include "tier/samplers.h"
 #include "tier/truth.h"
@@ -123,12 +123,7 @@ class TruthSampler final : public Sampler {
         bool known = false;
     };
 
-    double now_s() const {
-        if (clock_) return clock_->now_s();
-        timespec time{};
-        clock_gettime(CLOCK_MONOTONIC, &time);
-        return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-    }
+    double now_s() const { return clock_ ? clock_->now_s() : steady_now_s(); }
 
     void read(std::vector<Count>& counts) const {
         counts.assign(sights_.size(), {});

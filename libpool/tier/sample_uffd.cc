@@ -2,11 +2,11 @@
 #include "tier/sample_uffd.h"
 
 #include <sys/mman.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
 
+#include "steady.h"
 #include "uapi.h"
 
 namespace libpool::tier {
@@ -16,12 +16,6 @@ namespace {
 constexpr uint64_t huge_bytes = block_pages * page_bytes;
 // Absent pages between present ones that are protected with them, to save calls.
 constexpr uint64_t span_gap_bytes = 16 * page_bytes;
-
-double read_clock_s(clockid_t clock) {
-    timespec time{};
-    clock_gettime(clock, &time);
-    return double(time.tv_sec) + double(time.tv_nsec) * 1e-9;
-}
 
 // Did a call fail because the program has closed the descriptor, or put a file of its own there?
 bool was_closed(const Descriptor& file, int code) { return code == EBADF || !file.still_ours(); }
@@ -102,7 +96,7 @@ Result<void> UffdSampler::arm(std::span<const AddressRun> runs) {
     for (const AddressRun& run : runs_) pages += run.pages;
     sights_.assign(pages, page_absent);
 
-    double start_s = read_clock_s(CLOCK_MONOTONIC);
+    double start_s = steady_now_s();
     size_t first_sight = 0;
     for (size_t i = 0; i < runs_.size(); first_sight += runs_[i++].pages) {
         auto armed = arm_run(i, first_sight);
@@ -114,7 +108,7 @@ Result<void> UffdSampler::arm(std::span<const AddressRun> runs) {
     }
     // Pages are armed and looked at in the same order: between the middles is true of the mean
     // page.
-    armed_at_s_ = (start_s + read_clock_s(CLOCK_MONOTONIC)) / 2;
+    armed_at_s_ = (start_s + steady_now_s()) / 2;
     return {};
 }
 
@@ -197,7 +191,7 @@ bool UffdSampler::take_in(const Mapping& mapping) {
 
 Result<Look> UffdSampler::look(Sight rung) {
     Look look;
-    double start_s = read_clock_s(CLOCK_MONOTONIC);
+    double start_s = steady_now_s();
     if (!uffd_.still_ours()) {
         // All protection went with it: what was not seen before will not be seen in this cycle.
         std::ranges::replace(sights_, not_touched, page_absent);
@@ -214,7 +208,7 @@ Result<Look> UffdSampler::look(Sight rung) {
             if (sight == rung || sight == not_touched) sight = page_absent;
         }
     }
-    look.at_s = (start_s + read_clock_s(CLOCK_MONOTONIC)) / 2 - armed_at_s_;
+    look.at_s = (start_s + steady_now_s()) / 2 - armed_at_s_;
     look.sights = sights_;
     return look;
 }
@@ -297,8 +291,8 @@ Result<SampleCosts> UffdSampler::try_out(const AddressRun& pages) {
     constexpr uint64_t parts = 64, touched_every = 8;
     auto bytes = reinterpret_cast<volatile char*>(pages.start);
     for (uint64_t i = 0; i < pages.pages; ++i) bytes[i * page_bytes] = 1;
-    auto cpu_ns = [last = read_clock_s(CLOCK_THREAD_CPUTIME_ID)]() mutable {
-        double before = std::exchange(last, read_clock_s(CLOCK_THREAD_CPUTIME_ID));
+    auto cpu_ns = [last = clock_s(CLOCK_THREAD_CPUTIME_ID)]() mutable {
+        double before = std::exchange(last, clock_s(CLOCK_THREAD_CPUTIME_ID));
         return (last - before) * 1e9;
     };
 

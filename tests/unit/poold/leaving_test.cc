@@ -6,13 +6,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmath>
-#include <cstddef>
-#include <cstring>
 
 #include "soon.h"
 #include "tier/control.h"
@@ -83,13 +80,9 @@ class SilentProcess {
         EXPECT_EQ(pipe(ready), 0);
         pid_ = fork();
         if (pid_ == 0) {
-            const std::string name = libpool::tier::control_name(getpid());
-            sockaddr_un address{};
-            address.sun_family = AF_UNIX;
-            std::memcpy(address.sun_path + 1, name.data(), name.size());
-            const auto size = socklen_t(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+            const libpool::tier::ControlAddress address(getpid());
             const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-            bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+            bind(fd, address.get(), address.size());
             listen(fd, 8);
             close(ready[0]);
             close(ready[1]);

@@ -4,12 +4,9 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmath>
-#include <cstddef>
-#include <cstring>
 
 #include "tier/control_client.h"
 
@@ -58,13 +55,8 @@ class Control : public testing::Test {
 
     int connected() {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        std::string name = control_name(getpid());
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        std::memcpy(address.sun_path + 1, name.data(), name.size());
-        EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address),
-                          socklen_t(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
-                  0);
+        const ControlAddress address(getpid());
+        EXPECT_EQ(connect(fd, address.get(), address.size()), 0);
         open_.push_back(fd);
         return fd;
     }
