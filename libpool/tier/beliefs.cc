@@ -205,7 +205,7 @@ BeliefUpdate::Next BeliefUpdate::successor(Belief belief, size_t outcome) const 
     const double width = std::sqrt(variance) * point_step;
     Next next;
     next.known = true;
-    next.surprise = std::log(prior.sum / sum);
+    next.surprise = int32_t(surprise_unit * std::log(prior.sum / sum));
     size_t narrow = 0;
     while (narrow + 2 < spread_count && width >= spreads[narrow + 1]) ++narrow;
     double part = (width - spreads[narrow]) / (spreads[narrow + 1] - spreads[narrow]);

@@ -78,8 +78,9 @@ class BeliefUpdate {
     }
 
     // Log of how much likelier the sight is for a page of which only the prior is known than for
-    // one with this belief.
-    float surprise(Belief belief, Sight sight) { return known(belief, sight).surprise; }
+    // one with this belief; in steps of 1 / surprise_unit.
+    static constexpr double surprise_unit = 4096;
+    int32_t surprise(Belief belief, Sight sight) { return known(belief, sight).surprise; }
 
   private:
     // A successor of either neighbouring spread, and the chances (of 65536) of the wider one, and
@@ -89,7 +90,7 @@ class BeliefUpdate {
         std::array<Belief, 2> belief{};
         std::array<uint16_t, 2> mean_up{};
         uint16_t wider = 0;
-        float surprise = 0;
+        int32_t surprise = 0;
     };
     const Next& known(Belief belief, Sight sight) {
         const size_t outcome = sight == not_touched ? rungs_ : sight;

@@ -63,12 +63,27 @@ Sums Lesson::learn() {
     return sums_;
 }
 
-void Lesson::count_touch(PageId page, Sight sight, double weight, double unit) {
+void Lesson::count_touch(PageId page, Sight sight, double weight, bool huge) {
     if (sight > booking_) return;
-    const PageState state = pages_.states[page];
-    const BeliefRates& rates = rates_of(pages_.belief(page));
-    double stands_for = weight * multiplicity(rates.mean * unit, booking_s_);
-    (state.place() == Place::near ? sums_.near : sums_.far) += stands_for;
+    std::vector<double>& known = multiplicities_[huge];
+    if (known.empty()) known.resize(belief_count);
+    const Belief belief = pages_.belief(page);
+    double& touches = known[belief];
+    if (touches == 0) {
+        touches = multiplicity(rates_of(belief).mean * (huge ? block_pages : 1), booking_s_);
+    }
+    (pages_.states[page].place() == Place::near ? sums_.near : sums_.far) += weight * touches;
+}
+
+const std::vector<uint8_t>& Lesson::sides() {
+    if (sides_.empty()) {
+        for (size_t belief = 0; belief < belief_count; ++belief) {
+            const BeliefRates& rates = rates_of(Belief(belief));
+            sides_.push_back(uint8_t((rates.high > background_.boundary_rate ? above : unsure) |
+                                     (rates.low < background_.boundary_rate ? below : unsure)));
+        }
+    }
+    return sides_;
 }
 
 void Lesson::learn_counts(Run segment, const uint32_t* counts) {
@@ -102,20 +117,29 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
         PageId first = PageId(index * block_pages);
         if (sights[0] == page_absent) return;
         sums_.touches_per_s += fair ? value_.high(sights[0]) / schedule_.chance_of(index) : 0;
-        count_touch(first, sights[0], fair ? 1 / schedule_.chance_of(index) : 0, block_pages);
+        count_touch(first, sights[0], fair ? 1 / schedule_.chance_of(index) : 0, true);
         Belief next = huge_.next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
         return;
     }
+    std::array<uint32_t, rung_limit> touched{}, guests{}, exiles{};
     for (uint32_t i = 0; i < segment.pages; ++i) {
-        if (sights[i] == page_absent) continue;
-        PageId page = segment.first + i;
-        if (pages_.states[page].place() == Place::nowhere) continue;
-        count_touch(page, sights[i], weight, 1);
-        sums_.touches_per_s += weight * value_.high(sights[i]);
+        const Sight sight = sights[i];
+        if (sight >= rung_limit) continue;
+        const PageState state = pages_.states[segment.first + i];
+        if (state.place() == Place::nowhere) continue;
+        count_touch(segment.first + i, sight, weight, false);
+        ++touched[sight];
+        guests[sight] += state.guest();
+        exiles[sight] += state.exile();
+    }
+    for (size_t sight = 0; sight < reading_.rungs_s.size(); ++sight) {
+        const double low = weight * value_.low(Sight(sight));
+        const double high = weight * value_.high(Sight(sight));
+        sums_.touches_per_s += touched[sight] * high;
         if (!background_.dear) continue;
-        if (pages_.states[page].guest()) sums_.deviants.guests += weight * value_.low(sights[i]);
-        if (pages_.states[page].exile()) sums_.deviants.exiles += weight * value_.high(sights[i]);
+        sums_.deviants.guests += guests[sight] * low;
+        sums_.deviants.exiles += exiles[sight] * high;
     }
     const bool outdates = fair && contradicted(segment, sights);
     if (fair && segment.pages < block.pages) learn_sample(segment, sights, outdates);
@@ -132,13 +156,14 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
 bool Lesson::contradicted(Run segment, const Sight* sights) {
     Block& block = pages_.blocks[segment.first / block_pages];
     ++sums_.blocks;
-    double surprise = 0, present = 0;
+    int64_t steps = 0, present = 0;
     for (uint32_t i = 0; i < segment.pages; ++i) {
         if (sights[i] == page_absent) continue;
         ++present;
-        surprise += small_.surprise(pages_.belief(segment.first + i), sights[i]);
+        steps += small_.surprise(pages_.belief(segment.first + i), sights[i]);
     }
-    if (surprise < std::max(outdated, outdated_a_page * present)) return false;
+    const double surprise = double(steps) / BeliefUpdate::surprise_unit;
+    if (surprise < std::max(outdated, outdated_a_page * double(present))) return false;
     ++sums_.outdated;
     if (block.turns == Block::turns_full) return false;
     ++block.turns;
@@ -183,14 +208,15 @@ void Lesson::learn_sample(Run segment, const Sight* sights, bool contradicted) {
 void Lesson::judge_block(size_t index) {
     if (!background_.boundary_learnt) return;
     Block& block = pages_.blocks[index];
-    uint32_t above = 0, below = 0;
+    const std::vector<uint8_t>& sides_of = sides();
+    uint32_t hot = 0, cold = 0;
     for (uint32_t i = 0; i < block.pages; ++i) {
-        const BeliefRates& rates = rates_of(pages_.belief(index * block_pages + i));
-        above += rates.high > background_.boundary_rate;
-        below += rates.low < background_.boundary_rate;
+        const uint8_t side = sides_of[pages_.belief(index * block_pages + i)];
+        hot += (side & above) != 0;
+        cold += (side & below) != 0;
     }
-    block.uniform = above < odd_pages || below < odd_pages;
-    block.hot = above >= odd_pages;
+    block.uniform = hot < odd_pages || cold < odd_pages;
+    block.hot = hot >= odd_pages;
 }
 
 }  // namespace libpool::tier

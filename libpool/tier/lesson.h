@@ -4,6 +4,9 @@
 // reading, and gone with it. Pure but for the dice it is handed.
 #pragma once
 
+#include <array>
+#include <vector>
+
 #include "tier/books.h"
 #include "tier/pages.h"
 #include "tier/schedule.h"
@@ -42,7 +45,9 @@ class Lesson {
     bool contradicted(Run segment, const Sight* sights);
     void learn_sample(Run segment, const Sight* sights, bool contradicted);
     void judge_block(size_t index);
-    void count_touch(PageId page, Sight sight, double weight, double unit);
+    void count_touch(PageId page, Sight sight, double weight, bool huge);
+    enum Sides : uint8_t { unsure = 0, above = 1, below = 2 };
+    const std::vector<uint8_t>& sides();
 
     Pages& pages_;
     const Schedule& schedule_;
@@ -53,6 +58,11 @@ class Lesson {
     double telling_s_, booking_s_;  // their times
     BeliefUpdate small_, huge_;     // of pages, of huge pages
     TouchValue value_;
+    // By belief, made when needed: what a touch stands for (of small and of huge pages), and on
+    // which sides of the boundary its page may be. Floating point for each page would be dear,
+    // under emulation dearer than all else.
+    std::array<std::vector<double>, 2> multiplicities_;
+    std::vector<uint8_t> sides_;
     Sums sums_;
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tier/pages.h"
@@ -22,6 +23,8 @@ class Surprise {
         telling = std::min(telling, reading.rungs_s.size() - 1);
         const double window_s = reading.rungs_s[telling];
         double seen[2] = {}, expected[2] = {};  // near, far
+        std::array<std::array<uint32_t, belief_count>, 2> beliefs{};
+        std::array<uint64_t, 2> touched{};
         size_t at = 0;
         for (const Run& run : reading.runs) {
             for (PageId page = run.first; page < run.end(); ++page, ++at) {
@@ -29,8 +32,16 @@ class Surprise {
                 const Place place = pages.states[page].place();
                 if (place == Place::nowhere) continue;
                 const bool far = place == Place::far;
-                expected[far] += 1 - std::exp(-rates_of(pages.belief(page)).mean * window_s);
-                seen[far] += reading.sights[at] <= telling;
+                ++beliefs[far][pages.belief(page)];
+                touched[far] += reading.sights[at] <= telling;
+            }
+        }
+        for (const size_t far : {0, 1}) {
+            seen[far] = double(touched[far]);
+            for (size_t belief = 0; belief < belief_count; ++belief) {
+                const uint32_t count = beliefs[far][belief];
+                if (count == 0) continue;
+                expected[far] += count * (1 - std::exp(-rates_of(Belief(belief)).mean * window_s));
             }
         }
         if (expected[0] < least) return sees_far(seen[1], expected[1]);
