@@ -19,6 +19,11 @@ constexpr double swap_ratio = 1.25;
 // most of its allowance forbade help for as long as the program ran.
 constexpr double swift_s = 5, swift_part = 0.5;
 
+// Ski rental with a prediction (Purohit, Svitkina, Kumar: Improving online algorithms via ML
+// predictions, 2018): a page that pays for its move so many times within the expected stay need
+// earn only a part of it before. If that is wrong it costs more, and the bank bounds it.
+constexpr double sure_times = 4, trusted_part = 0.125;
+
 // Classes that are counted apart. Movable: rested; a newcomer has also earned its move.
 enum Class : uint8_t { guest, local, exile, outsider, still_near, still_far, nothing };
 constexpr size_t class_count = nothing;
@@ -152,10 +157,13 @@ class Queue {
 };
 
 // Chances (of 65536, and whole steps above) by which a page of each belief gains credit.
-std::array<uint32_t, belief_count> credit_steps(const Situation& situation, double passed_s) {
+std::array<uint32_t, belief_count> credit_steps(const Situation& situation, const Terms& terms) {
     std::array<uint32_t, belief_count> steps{};
+    const double sure = sure_times * admission_rate(situation, terms.stay_s);
     for (size_t i = 0; i < belief_count; ++i) {
-        double earned = rates_of(Belief(i)).mean * passed_s * situation.loss_ns;
+        const BeliefRates& rates = rates_of(Belief(i));
+        const double trust = rates.low > sure ? 1 / trusted_part : 1;
+        double earned = trust * rates.mean * terms.passed_s * situation.loss_ns;
         double part = earned / std::max(situation.move_ns, 1.0) * PageState::credit_full;
         steps[i] = uint32_t(std::clamp(part, 0.0, double(PageState::credit_full)) * 65536);
     }
@@ -266,7 +274,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
               const Terms& terms, uint64_t& dice) {
     Choice choice;
     const uint64_t capacity = situation.near_pages;
-    auto steps = credit_steps(situation, terms.passed_s);
+    auto steps = credit_steps(situation, terms);
     const double rest_s = std::max(rest_min_s, rest_part * terms.stay_s);
     const auto wakes = uint32_t(std::min(terms.passed_s / rest_s, 1.0) * 65536);
     std::vector<PageId> pinned;  // far, and told to be near
