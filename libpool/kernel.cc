@@ -4,11 +4,14 @@
 #include <numaif.h>
 
 #include <chrono>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "topology.h"
+#include "uapi.h"
 
 namespace libpool {
 
@@ -39,6 +42,12 @@ class RealKernel final : public Kernel {
         if (!free_bytes) return free_bytes;
         uint64_t mark = watermark_bytes(node);
         return *free_bytes < mark ? mark - *free_bytes : 0;
+    }
+
+    uint64_t resident_bytes(pid_t pid) override {
+        std::ifstream statm("/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/statm");
+        uint64_t all = 0, resident = 0;
+        return statm >> all >> resident ? resident * page_bytes : 0;
     }
 
   private:

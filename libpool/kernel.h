@@ -26,6 +26,8 @@ class Kernel {
     virtual Result<uint64_t> room_bytes(int node) = 0;
     // By how much it is below that: until so much is freed, no page can be moved there.
     virtual Result<uint64_t> deficit_bytes(int) { return 0; }
+    // Of all memory of the process (0: this one) in RAM; 0 when that is not known.
+    virtual uint64_t resident_bytes(pid_t) { return 0; }
 };
 
 std::unique_ptr<Kernel> make_kernel();

@@ -21,6 +21,10 @@ bool contains(const std::vector<int>& nodes, int node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
 }
 
+uint64_t touched_pages(const Look& look) {
+    return uint64_t(std::ranges::count_if(look.sights, [](Sight s) { return s < rung_limit; }));
+}
+
 unsigned long long hex(uint64_t address) { return address; }
 
 }  // namespace
@@ -197,7 +201,9 @@ bool Engine::cycle() {
         std::lock_guard guard(lock_);
         if (!tracked_.empty()) {
             if (arm_cost_.trial_is_due(clock_.now_s())) learn_run_cost();
-            aim = policy_.aim(situation());
+            Situation now = situation();
+            now.resident_pages = kernel_.resident_bytes(config_.pid) / page_bytes;
+            aim = policy_.aim(now);
         }
     }
     if (!pause(aim.runs.empty() ? std::max(idle_wait_s, aim.pause_s) : aim.pause_s)) return false;
@@ -226,10 +232,11 @@ bool Engine::cycle() {
         }
         rungs_s.push_back(looked->at_s);
         last = std::move(*looked);
+        if (touched_pages(last) >= aim.enough) break;
     }
     std::lock_guard guard(lock_);
     sampler_.disarm();
-    finish(aim, last, std::move(rungs_s), start_s);
+    finish(last, std::move(rungs_s), start_s);
     return true;
 }
 
@@ -274,7 +281,7 @@ void Engine::learn_run_cost() {
     arm_cost_.tried(clock_.now_s(), spent_ns, armed ? runs : std::vector<AddressRun>());
 }
 
-void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s) {
+void Engine::finish(const Look& look, std::vector<double> rungs_s, double start_s) {
     Reading reading;
     reading.start_s = start_s;
     reading.rungs_s = std::move(rungs_s);
@@ -283,7 +290,7 @@ void Engine::finish(const Aim& aim, const Look& look, std::vector<double> rungs_
     }
     size_t pages = 0;
     for (const Armed& armed : armed_) pages += armed.run.pages;
-    if (look.sights.size() != pages || aim.rungs_s.size() != reading.rungs_s.size()) {
+    if (look.sights.size() != pages) {
         return trouble("the sampler gave another number of pages than it was asked for");
     }
     // A range may have gone since, and another one may have its page numbers.

@@ -111,7 +111,7 @@ class Engine {
     bool pause(double seconds);
     bool arm(const Aim& aim, double& start_s);
     Result<Look> look(Sight rung);
-    void finish(const Aim& aim, const Look& look, std::vector<double> rungs_s, double start_s);
+    void finish(const Look& look, std::vector<double> rungs_s, double start_s);
     void place_newborn(const Reading& reading);
     void refresh_places();
     void ask(std::span<const PageId> pages);

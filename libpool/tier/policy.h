@@ -60,6 +60,8 @@ struct Aim {
     std::vector<Run>
         runs;  // rising, disjoint; empty: nothing to sample, call again after the pause
     std::vector<double> rungs_s;  // 1 to rung_limit looks
+    // Touched pages, from which on later looks tell nothing new and may be left out.
+    uint64_t enough = UINT64_MAX;
 };
 
 // Measured by the sampler at its start, for the program's machine.
@@ -84,8 +86,9 @@ struct Situation {
     double move_ns = 2000;  // what moving one page costs, either way
     uint64_t move_pages = UINT64_MAX;  // cap on this decision's moves (MB/s limit)
     SampleCosts costs;
-    double overhead_cpu_s = 0;  // sampling, faults and deciding so far
-    double program_cpu_s = 0;   // of the tracked program so far; what budgets are shares of
+    double overhead_cpu_s = 0;    // sampling, faults and deciding so far
+    double program_cpu_s = 0;     // of the tracked program so far; what budgets are shares of
+    uint64_t resident_pages = 0;  // of the program; 0: not known
 };
 
 struct Plan {

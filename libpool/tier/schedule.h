@@ -71,6 +71,10 @@ class Schedule {
     bool introducing() const { return introduced_ < dear_introduction; }
     // The last cycle was a scout.
     bool scouting() const { return scouting_; }
+    // How many looks the last cycle came to; at least one.
+    void looked(size_t rungs) { telling_rung_ = std::min(telling_rung_, rungs - 1); }
+    // Everything is to be looked at so many times, where runs are dear.
+    void look_at_all(int times) { wholes_ = std::max(wholes_, times); }
     // Of the last cycle, where runs are dear. near_share: of all pages, that fits near.
     void learn_pace(const Reading& reading, double near_share);
 

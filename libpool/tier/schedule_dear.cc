@@ -13,16 +13,19 @@ namespace {
 
 // A run that costs as much as so many pages is dear. A scout's stretch is so long that its pages
 // cost some times what its run does, and a part of all at most; large memory has several.
-constexpr double dear_pages = 64, longest_dear_pause_s = 10;
+constexpr double dear_pages = 24, longest_dear_pause_s = 6;
 constexpr double dear_worth = 2;
 constexpr size_t scout_part = 6, dear_stretches = 8;
 constexpr size_t dear_whole_blocks = 256;  // up to 512 MiB a whole cycle is one run over everything
 constexpr double shortest_dear_pause_s = 0.02;
 constexpr double near_scouts = 0.5;  // share of the scouts
 // The looks of a cycle, in times of its pace; and of the first one, in which nothing is known.
-constexpr std::array<double, 3> paces = {0.5, 1, 2.2};
+constexpr std::array<double, 3> paces = {0.06, 0.5, 1.5};
+constexpr double early_part =
+    0.2;  // of the pace, up to which a look that comes late is still an early one
+constexpr double enough_paces = 1.25;  // of touched pages, from which on a cycle may end early
 constexpr std::array<double, 5> wide_s = {0.004, 0.016, 0.064, 0.25, 1};
-constexpr double shortest_look_s = 0.0005, longest_look_s = 2, least_touched = 32;
+constexpr double shortest_look_s = 0.0005, longest_look_s = 0.7, least_touched = 32;
 constexpr double pace_step = 0.3;    // weight of the newest scout
 constexpr double usual_fault = 1.8;  // of a fault among many, against one by itself
 
@@ -126,12 +129,13 @@ void Schedule::choose_dear_rungs(Aim& aim, double armed, double near_share,
     const double first_s =
         std::max(shortest_look_s, 0.5e-9 * armed * (costs.arm_page_ns + costs.look_page_ns));
     const double jitter = 0.9 + 0.2 * uniform();
+    double pace_s = scouting_ ? scout_pace_s_ : whole_pace_s_;
     auto add = [&](double at_s) {
-        if (at_s < first_s) return;
+        if (at_s < first_s && first_s > early_part * pace_s) return;
+        at_s = std::max(at_s, first_s);
         if (!aim.rungs_s.empty() && at_s * jitter < aim.rungs_s.back() * 1.3) return;
         aim.rungs_s.push_back(at_s * jitter);
     };
-    double pace_s = scouting_ ? scout_pace_s_ : whole_pace_s_;
     if (pace_s == 0 && scout_pace_s_ > 0) {
         // More faults come first.
         const double more = std::max(armed - scout_pages_, 0.0) * near_share;
@@ -144,6 +148,7 @@ void Schedule::choose_dear_rungs(Aim& aim, double armed, double near_share,
     }
     if (aim.rungs_s.empty()) aim.rungs_s.push_back(first_s * jitter);
     telling_rung_ = aim.rungs_s.size() - 1;
+    aim.enough = uint64_t(enough_paces * near_share * armed);
 }
 
 Aim Schedule::next_dear(const Pages& pages, const Situation& situation, Mood mood) {

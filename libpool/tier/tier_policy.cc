@@ -9,6 +9,7 @@
 #include "tier/change.h"
 #include "tier/choose.h"
 #include "tier/explain.h"
+#include "tier/growth.h"
 #include "tier/lesson.h"
 #include "tier/places.h"
 #include "tier/progress.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr double forgetting_usual = 0.001;
 constexpr double forgetting_changed = 0.85, forgetting_after = 0.2;
 constexpr double changed_readings = 2;
+constexpr int looks_after_growth = 3;  // at everything
 // How long a program is expected to stay as it is: as long as it has been, and until it has changed
 // for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
 // else.
@@ -36,6 +38,9 @@ constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a su
 // More than such a part of what fits near that is moved, or waits, is worth another decision.
 constexpr uint64_t again_part = 16;
 constexpr double again_s = 1;
+// After so long a change may cost what there is not: without looking again all would stay as it
+// was.
+constexpr double lasted_long_s = 20;
 constexpr double scouts_decide_s = 5;  // between decisions on scouts alone
 // A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
 // ever, and its average is what counts.
@@ -132,20 +137,23 @@ class LadderPolicy final : public TierPolicy {
     double again_s_ = again_s;  // until the next decision without a reading
     double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     uint64_t near_pages_ = 0;   // capacity, as last told
+    Growth growth_;
     double victim_rate_high_ = 0;
     Situation last_;
     Smooth near_share_;
-    bool scouted_ = false;       // since the last decision there was no more than a scout
-    bool dear_ = false;          // runs are, in the cycle under way
-    double full_cycles_ = 0;     // since we began to learn; parts of all count as such
-    bool introducing_ = true;    // the cycle under way is one of the first
-    double introduction_s_ = 0;  // of CPU, that the first cycles took
+    bool scouted_ = false;         // since the last decision there was no more than a scout
+    bool dear_ = false;            // runs are, in the cycle under way
+    double full_cycles_ = 0;       // since we began to learn; parts of all count as such
+    bool introducing_ = true;      // the cycle under way is one of the first
+    double introduction_s_ = 0;    // of CPU, that the first cycles took
+    double aimed_overhead_s_ = 0;  // CPU, until the cycle under way was aimed
     uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
 };
 
 void LadderPolicy::track(Run run) {
     places_.track(run);
-    begun_ = false;  // learn again
+    // Learn again. Where that is dear, it is seen as pages come into being.
+    if (!dear_) begun_ = false;
 }
 
 void LadderPolicy::forget(Run run) {
@@ -180,9 +188,27 @@ Aim LadderPolicy::aim(const Situation& situation) {
     const bool broke = config_.bank && full_cycles_ > 2 &&
                        books_.bank().balance_s() < kept_part * books_.bank().allowance_s();
     dear_ = runs_are_dear(situation.costs);
-    // Nothing is known without the first cycles, so they come whatever they cost.
-    if (dear_ && introducing_) introduction_s_ = situation.overhead_cpu_s;
+    // Nothing is known without the first cycles, so they come whatever they cost; also of what has
+    // come into being since.
+    if (dear_ && introducing_) introduction_s_ += situation.overhead_cpu_s - aimed_overhead_s_;
+    aimed_overhead_s_ = situation.overhead_cpu_s;
     introducing_ = schedule_.introducing();
+    if (dear_) {
+        const uint64_t resident =
+            situation.resident_pages > 0 ? situation.resident_pages : places_.counts().all();
+        const Growth::Now now = growth_.see(situation.now_s, resident, near_pages_);
+        if (now == Growth::Now::growing) return {Growth::apart_s, {}, {}};
+        if (now != Growth::Now::steady) {
+            introducing_ = true;
+            growth_.looked();
+            schedule_.look_at_all(now == Growth::Now::ended ? looks_after_growth : 1);
+            // What comes now is something else than taking memory was.
+            if (now == Growth::Now::ended) {
+                forget_more_ = changed_readings;
+                busy_until_s_ = situation.now_s + config_.busy_s;
+            }
+        }
+    }
     const double saved_s = saved_cpu_s(situation);
     const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
     const bool owing = dear_ && saved_s < 0;
@@ -202,6 +228,7 @@ Aim LadderPolicy::aim(const Situation& situation) {
 void LadderPolicy::observe(const Reading& seen, const Situation& situation) {
     last_ = situation;
     if (seen.rungs_s.empty() || seen.runs.empty()) return;
+    schedule_.looked(seen.rungs_s.size());
     if (!dear_ || !seen.counts.empty()) return learn(seen, situation);
     const auto all = double(std::max<uint64_t>(places_.counts().all(), 1));
     schedule_.learn_pace(seen, std::min(1.0, double(near_pages_) / all));
@@ -231,8 +258,8 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     }
     faded_s_ = situation.now_s;
     // Where cycles are rare, the one that shows a change must already be read with a short memory.
-    if (dear_ && reading.counts.empty() && full_cycles_ > learnt_cycles && forget_more_ == 0 &&
-        surprise_.see(places_.pages(), reading, schedule_.telling_rung())) {
+    if (dear_ && !introducing_ && reading.counts.empty() && full_cycles_ > learnt_cycles &&
+        forget_more_ == 0 && surprise_.see(places_.pages(), reading, schedule_.telling_rung())) {
         note_change(situation.now_s);
     }
     again_s_ = again_s / 2;
@@ -283,7 +310,7 @@ void LadderPolicy::note_change(double now_s) {
     changed_s_ = now_s;
     busy_until_s_ = now_s + config_.busy_s;
     forget_more_ = changed_readings;
-    if (!dear_ || saved_cpu_s(last_) > 0) schedule_.forgive();
+    if (!dear_ || saved_cpu_s(last_) > 0 || lasted_s_ > lasted_long_s) schedule_.forgive();
 }
 
 Plan LadderPolicy::decide(const Situation& situation) {

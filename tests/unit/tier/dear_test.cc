@@ -22,7 +22,8 @@ class Guest {
     static constexpr double fault_s = 9e-6;  // among others; by itself it takes costs.fault_ns
     static constexpr double move_s = 70e-6;
 
-    Guest(uint64_t seed, bool scattered) : random_(seed), order_(pages) {
+    // taken: pages that the program has at the start; it takes others while its heat is zero.
+    Guest(uint64_t seed, bool scattered, uint32_t taken = pages) : random_(seed), order_(pages) {
         for (uint32_t i = 0; i < pages; ++i) order_[i] = i;
         if (scattered) std::shuffle(order_.begin(), order_.end(), random_);
         heat(0);
@@ -30,7 +31,27 @@ class Guest {
         config.cpu_share = 0.02;
         config.seed = seed;
         policy_ = make_tier_policy(config);
-        placement_.begin(*policy_, near_pages);
+        placement_.begin(*policy_, near_pages, taken);
+    }
+
+    // As a server that is being loaded: nothing is touched but what it takes.
+    void load(double seconds) {
+        rate_.assign(pages, 1e-3);
+        const double began_s = now_s_, per_s = (pages - placement_.taken()) / seconds;
+        const uint32_t before = placement_.taken();
+        while (placement_.taken() < pages) {
+            step();
+            const auto more = uint32_t((now_s_ - began_s) * per_s);
+            placement_.take(std::min(pages, before + more), *policy_);
+        }
+    }
+
+    // A twenty-fifth of the pages takes half of the touches, all of them the rest: so few a second
+    // that a look that tells takes most of one.
+    void serve() {
+        for (uint32_t i = 0; i < pages; ++i) {
+            rate_[order_[i]] = (i % 25 == 7 ? 3 : 0) + 0.12;
+        }
     }
 
     // The hot set is another one from now on.
@@ -43,6 +64,10 @@ class Guest {
 
     // Runs until then; the mean near share from `since_s` on, of the best there can be.
     double run_until(double end_s, double since_s) {
+        return hits_until(end_s, since_s) / (0.915 * near_pages / hot_pages);
+    }
+    // The mean near share itself.
+    double hits_until(double end_s, double since_s) {
         double served = 0, seconds = 0;
         while (now_s_ < end_s) {
             const double began_s = now_s_, share = placement_.near_share(rate_);
@@ -50,7 +75,7 @@ class Guest {
             const double counted_s = now_s_ - std::max(began_s, since_s);
             if (counted_s > 0) served += share * counted_s, seconds += counted_s;
         }
-        return served / seconds / (0.915 * near_pages / hot_pages);
+        return served / seconds;
     }
     double now_s() const { return now_s_; }
     double overhead_s() const { return overhead_s_; }
@@ -65,6 +90,7 @@ class Guest {
         s.overhead_cpu_s = overhead_s_;
         s.near_pages = near_pages;
         s.far_room_pages = pages;
+        s.resident_pages = placement_.taken();
         s.loss_ns = 3000;
         s.move_ns = move_s * 1e9;
         s.costs = costs;
@@ -81,6 +107,7 @@ class Guest {
         } else {
             now_s_ = next_s;
         }
+        if (aim.runs.empty()) return;
         policy_->observe(look(aim), situation());
         decide();
     }
@@ -98,20 +125,29 @@ class Guest {
             reading.rungs_s.push_back(begin_s + look_s / 2 - arming_s / 2);
             at_s = begin_s + look_s;
         }
-        const double touched = see(reading);
-        overhead_s_ += 1.6 * arming_s + look_s * double(aim.rungs_s.size()) + armed * 3e-7 +
-                       touched * costs.fault_ns * 1e-9;
+        see(reading);
+        size_t looks = 0;
+        while (++looks < reading.rungs_s.size() && touched(reading, looks) < aim.enough) {
+        }
+        reading.rungs_s.resize(looks);
+        for (Sight& sight : reading.sights) {
+            if (sight >= looks && sight < rung_limit) sight = not_touched;
+        }
+        at_s = reading.rungs_s.back() + (look_s + arming_s) / 2;
+        overhead_s_ += 1.6 * arming_s + look_s * double(looks) + armed * 3e-7 +
+                       double(touched(reading, looks)) * costs.fault_ns * 1e-9;
         now_s_ += at_s + arming_s * 0.4;
         return reading;
     }
 
     // The program's first touches come one after another, each after a fault.
-    double see(Reading& reading) {
+    void see(Reading& reading) {
         std::uniform_real_distribution<double> uniform(0, 1);
         std::vector<std::pair<double, size_t>> touches;
         for (const Run& run : reading.runs) {
             for (PageId page = run.first; page < run.end(); ++page) {
-                touches.emplace_back(-std::log(1 - uniform(random_)) / rate_[page], touches.size());
+                const double mean_s = page < placement_.taken() ? 1 / rate_[page] : 1e9;
+                touches.emplace_back(-std::log(1 - uniform(random_)) * mean_s, touches.size());
             }
         }
         std::sort(touches.begin(), touches.end());
@@ -124,7 +160,18 @@ class Guest {
             reading.sights[which] = Sight(rung - reading.rungs_s.begin());
             ++touched;
         }
-        return touched;
+        size_t at = 0;
+        for (const Run& run : reading.runs) {
+            for (PageId page = run.first; page < run.end(); ++page, ++at) {
+                if (page >= placement_.taken()) reading.sights[at] = page_absent;
+            }
+        }
+    }
+
+    // Within the first looks.
+    static uint64_t touched(const Reading& reading, size_t looks) {
+        return uint64_t(std::ranges::count_if(
+            reading.sights, [&](Sight sight) { return sight < rung_limit && sight < looks; }));
     }
 
     void decide() {
@@ -148,6 +195,17 @@ TEST(WhereRunsAreDear, AScatteredHotSetIsFoundAndFollowed) {
     guest.heat(Guest::pages / 2);
     EXPECT_GT(guest.run_until(70, 55), 0.9);
     EXPECT_EQ(guest.policy().status().bank.returned_pages, 0u);
+}
+
+// Before, long looks at a program that did something else then, and beliefs from that time, kept
+// everything where it was for half a minute.
+TEST(WhereRunsAreDear, WhatAServerServesIsLearntWhenItHasBeenLoaded) {
+    Guest guest(3, true, 4096);
+    guest.load(8);
+    guest.serve();
+    const double loaded_s = guest.now_s();
+    // Of all touches; a tenth by first touch.
+    EXPECT_GT(guest.hits_until(loaded_s + 12, loaded_s + 6), 0.38);
 }
 
 TEST(WhereRunsAreDear, WhatFirstTouchDidWellIsLeftAloneAndAJumpIsFollowed) {

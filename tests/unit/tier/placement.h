@@ -14,17 +14,25 @@ class Placement {
   public:
     explicit Placement(uint32_t pages) : near_(pages) {}
 
-    // Tracks all pages in the policy and puts the first of them near.
-    void begin(Policy& policy, uint32_t near_pages) {
-        policy.track({0, uint32_t(near_.size())});
+    // Tracks all pages in the policy; those that are taken lie near until it is full.
+    void begin(Policy& policy, uint32_t near_pages) { begin(policy, near_pages, all()); }
+    void begin(Policy& policy, uint32_t near_pages, uint32_t taken) {
+        near_pages_ = near_pages;
+        policy.track({0, all()});
+        take(taken, policy);
+    }
+
+    // The program takes more, up to so many in all.
+    void take(uint32_t until, Policy& policy) {
         std::vector<PageId> first, others;
-        for (PageId page = 0; page < near_.size(); ++page) {
-            near_[page] = page < near_pages;
-            (near_[page] ? first : others).push_back(page);
+        for (; taken_ < until; ++taken_) {
+            near_[taken_] = taken_ < near_pages_;
+            (near_[taken_] ? first : others).push_back(taken_);
         }
         policy.place(first, Place::near);
         policy.place(others, Place::far);
     }
+    uint32_t taken() const { return taken_; }
 
     // All of the plan comes true. How many pages that moved.
     uint64_t carry_out(const Plan& plan, Policy& policy) {
@@ -46,7 +54,10 @@ class Placement {
     }
 
   private:
+    uint32_t all() const { return uint32_t(near_.size()); }
+
     std::vector<bool> near_;
+    uint32_t near_pages_ = 0, taken_ = 0;
 };
 
 }  // namespace libpool::tier
