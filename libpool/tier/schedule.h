@@ -58,10 +58,7 @@ class Schedule {
     double longest_gap_s() const { return (dear_ ? 1.5 : 3) * mean_pause_s_ + 0.05; }
     // The program has changed its ways: what was overspent before is not counted against looking
     // now.
-    void forgive() {
-        account_s_ = std::max(account_s_, 0.0);
-        wholes_ = std::max(wholes_, dear_introduction - 1);
-    }
+    void forgive() { account_s_ = std::max(account_s_, 0.0); }
     // Nothing is known: some glances (or a scout) first, to learn which rungs tell anything.
     void restart() {
         introduced_ = 0;

@@ -24,7 +24,7 @@ namespace {
 constexpr double forgetting_usual = 0.001;
 constexpr double forgetting_changed = 0.85, forgetting_after = 0.2;
 constexpr double changed_readings = 2;
-constexpr int looks_after_growth = 3;  // at everything
+constexpr int looks_after_change = 3;  // at everything
 // How long a program is expected to stay as it is: as long as it has been, and until it has changed
 // for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
 // else.
@@ -201,7 +201,7 @@ Aim LadderPolicy::aim(const Situation& situation) {
         if (now != Growth::Now::steady) {
             introducing_ = true;
             growth_.looked();
-            schedule_.look_at_all(now == Growth::Now::ended ? looks_after_growth : 1);
+            schedule_.look_at_all(now == Growth::Now::ended ? looks_after_change : 1);
             // What comes now is something else than taking memory was.
             if (now == Growth::Now::ended) {
                 forget_more_ = changed_readings;
@@ -310,7 +310,9 @@ void LadderPolicy::note_change(double now_s) {
     changed_s_ = now_s;
     busy_until_s_ = now_s + config_.busy_s;
     forget_more_ = changed_readings;
-    if (!dear_ || saved_cpu_s(last_) > 0 || lasted_s_ > lasted_long_s) schedule_.forgive();
+    if (dear_ && saved_cpu_s(last_) <= 0 && lasted_s_ <= lasted_long_s) return;
+    schedule_.forgive();
+    schedule_.look_at_all(looks_after_change);
 }
 
 Plan LadderPolicy::decide(const Situation& situation) {
