@@ -2,6 +2,10 @@
 #include "kernel.h"
 
 #include <numaif.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -48,6 +52,42 @@ class RealKernel final : public Kernel {
         std::ifstream statm("/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/statm");
         uint64_t all = 0, resident = 0;
         return statm >> all >> resident ? resident * page_bytes : 0;
+    }
+
+    // Advice for one page of a large folio makes the kernel split it first. COLD does nothing else
+    // to a program: the one page is the first to be reclaimed, should memory run short.
+    Result<void> split_huge(pid_t pid, uint64_t address) override {
+        void* const page = reinterpret_cast<void*>(address);
+        if (pid == 0) {
+            if (madvise(page, page_bytes, MADV_COLD) == 0) return {};
+            return fail(errno, "splitting the huge page at 0x%llx: %s",
+                        static_cast<unsigned long long>(address), errno_text(errno).c_str());
+        }
+        const int process = int(syscall(SYS_pidfd_open, pid, 0));
+        if (process < 0) {
+            return fail(errno, "process %d: %s", int(pid), errno_text(errno).c_str());
+        }
+        const iovec part{page, page_bytes};
+        const long rc = syscall(SYS_process_madvise, process, &part, 1L, MADV_COLD, 0);
+        const int code = errno;
+        close(process);
+        if (rc >= 0) return {};
+        return fail(code, "splitting the huge page at 0x%llx of process %d: %s",
+                    static_cast<unsigned long long>(address), int(pid), errno_text(code).c_str());
+    }
+
+    // After none, usual is MADV_HUGEPAGE: there is no way back to no advice at all.
+    Result<void> set_huge(pid_t pid, uint64_t start, uint64_t bytes, HugePages huge) override {
+        if (pid != 0) {
+            return fail(ENOTSUP,
+                        "the kernel may make huge pages of process %d again: nobody else can tell "
+                        "it not to",
+                        int(pid));
+        }
+        const int advice = huge == HugePages::none ? MADV_NOHUGEPAGE : MADV_HUGEPAGE;
+        if (madvise(reinterpret_cast<void*>(start), bytes, advice) == 0) return {};
+        return fail(errno, "advice on huge pages from 0x%llx on: %s",
+                    static_cast<unsigned long long>(start), errno_text(errno).c_str());
     }
 
   private:

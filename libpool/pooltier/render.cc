@@ -115,6 +115,33 @@ std::string policy_line(const Snapshot& s) {
                          : "0 B"));
 }
 
+// Nothing where there are no huge pages.
+std::string huge_line(const Snapshot& s) {
+    const SplitStatus& split = s.policy.split;
+    if (split.huge_blocks + split.asked_blocks == 0) return "";
+    std::string out = text("%s pages of 2 MiB", count(split.huge_blocks).c_str());
+    if (s.split_blocks + s.unsplit_blocks > 0) {
+        out +=
+            text(", %s split (%s)", count(s.split_blocks).c_str(), seconds_text(s.split_s).c_str());
+    }
+    if (s.unsplit_blocks > 0) out += text(", %s not to be split", count(s.unsplit_blocks).c_str());
+    switch (split.state) {
+        case SplitState::whole:
+            break;
+        case SplitState::trial:
+            out += "; some were split for a trial";
+            break;
+        case SplitState::worthless:
+        case SplitState::worth:
+            out += text("; of a trial's touches small pages would serve %s near, whole ones %s",
+                        percent_text(split.parts_share).c_str(),
+                        percent_text(split.whole_share).c_str());
+            break;
+    }
+    if (!s.split_note.empty()) out += "; " + printable(s.split_note, 200);
+    return line("huge", out);
+}
+
 const char* place_text(Place place) {
     return place == Place::near ? "near" : place == Place::far ? "far" : "nowhere";
 }
@@ -218,7 +245,7 @@ std::string status_block(const Snapshot& s) {
                      "fits near is touched %s",
                      text("%.0f ns", s.loss_ns).c_str(), seconds_text(s.move_ns * 1e-9).c_str(),
                      rate_text(s.policy.boundary_rate).c_str()));
-    return out + policy_line(s);
+    return out + policy_line(s) + huge_line(s);
 }
 
 std::string explain_block(const PageAnswer& a) {

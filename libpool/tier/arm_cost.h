@@ -17,8 +17,11 @@ class ArmCost {
     explicit ArmCost(const SampleCosts& costs) : costs_(costs) {}
 
     const SampleCosts& costs() const { return costs_; }
-    bool trial_is_due(double now_s) const {
-        return costs_.arm_page_ns > 0 && now_s >= tried_s_ + trial_every_s;
+    // tracked_pages: what was tried on little memory, of a program that had hardly begun, tells
+    // nothing of one that has grown.
+    bool trial_is_due(double now_s, uint64_t tracked_pages) const {
+        return costs_.arm_page_ns > 0 &&
+               (now_s >= tried_s_ + trial_every_s || tracked_pages > grown_times * tried_pages_);
     }
     // What to arm for it; rising.
     static std::vector<AddressRun> trial(const std::vector<AddressRun>& ranges) {
@@ -29,15 +32,18 @@ class ArmCost {
         for (const AddressRun& range : ranges) {
             for (uint64_t at = spacing / 2; at < range.pages && runs.size() < trial_runs;
                  at += spacing) {
-                runs.push_back(
-                    {range.start + at * page_bytes, std::min(trial_pages, range.pages - at)});
+                const AddressRun run = run_at(range, range.start + at * page_bytes);
+                if (runs.empty() || run.start < runs.back().start || run.start >= runs.back().end())
+                    runs.push_back(run);
             }
         }
         std::ranges::sort(runs, {}, &AddressRun::start);
         return runs;
     }
-    void tried(double now_s, double cpu_ns, const std::vector<AddressRun>& runs) {
+    void tried(double now_s, double cpu_ns, const std::vector<AddressRun>& runs,
+               uint64_t tracked_pages) {
         tried_s_ = now_s;
+        tried_pages_ = tracked_pages;
         if (runs.empty()) return;
         const double left_ns = cpu_ns - pages_of(runs) * costs_.arm_page_ns;
         costs_.arm_run_ns = std::max(0.0, left_ns) / double(runs.size());
@@ -55,6 +61,14 @@ class ArmCost {
     }
 
   private:
+    // A part of a huge page cannot be armed, and what costs nothing was taken for cheap once: so
+    // whole blocks, where there are some.
+    static AddressRun run_at(const AddressRun& range, uint64_t start) {
+        constexpr uint64_t block_bytes = block_pages * page_bytes;
+        const uint64_t block = start / block_bytes * block_bytes;
+        if (block >= range.start && block + block_bytes <= range.end()) return {block, block_pages};
+        return {start, std::min(trial_pages, (range.end() - start) / page_bytes)};
+    }
     static constexpr uint64_t trial_pages =
         64;  // more than the 33 up to which x86 flushes page by page
     static constexpr size_t trial_runs = 6;
@@ -67,7 +81,9 @@ class ArmCost {
         return pages;
     }
     SampleCosts costs_;
+    static constexpr uint64_t grown_times = 4;
     double tried_s_ = -1e9;
+    uint64_t tried_pages_ = 0;
 };
 
 }  // namespace libpool::tier

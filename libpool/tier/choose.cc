@@ -137,13 +137,29 @@ class Queue {
         mine += pages;
         total_ += pages;
         taken_ += pages;
-        if (left() == 0) {
-            ++step_;
-            taken_ = 0;
-            settle();
-        }
+        if (left() == 0) skip();
     }
+    void skip() {
+        ++step_;
+        taken_ = 0;
+        settle();
+    }
+    uint64_t taken() const { return taken_; }  // of the kind at hand
     uint64_t total() const { return total_; }
+    // Touches/s of the next pages, at least: of those that have more than `least`.
+    double next_rates(uint64_t pages, double least) const {
+        double sum = 0;
+        uint64_t taken = taken_;
+        for (size_t step = step_; step < order_.size() && pages > 0; ++step, taken = 0) {
+            const uint64_t more =
+                std::min(counts_[order_[step].of][order_[step].belief] - taken, pages);
+            const double low = rates_of(order_[step].belief).low;
+            if (more > 0 && low <= least) break;
+            sum += double(more) * low;
+            pages -= more;
+        }
+        return sum;
+    }
 
   private:
     void settle() {
@@ -280,12 +296,13 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     std::vector<PageId> pinned;  // far, and told to be near
     // Being over capacity is no matter of taste, and a deviation that cannot be paid for neither.
     Respect respect = terms.balance_s < 0 ? Respect::none : Respect::all;
-    Counts counts{};
+    Counts counts{}, huge{};
     auto count = [&](PageId page, uint32_t unit, Hint hint) {
         Class kind = class_of(pages.states[page], respect);
         if (hint == Hint::pinned_near)
             kind = kind == exile || kind == outsider ? still_far : still_near;
         counts[kind][believed(pages, page, hint)] += unit;
+        if (unit == block_pages) huge[kind][believed(pages, page, hint)] += unit;
     };
     each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
         PageState& state = pages.states[page];
@@ -300,7 +317,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     });
     if (respect == Respect::all && choice.near > capacity) {
         respect = Respect::credit;
-        counts = {};
+        counts = huge = {};
         each_unit(pages, hints, count);
     }
     for (size_t belief = 0; belief < belief_count; ++belief) {
@@ -368,6 +385,20 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
     const double swift_most_s = std::max(usual_s, swift_part * terms.balance_s);
     const double gain_s = std::max(situation.loss_ns, 0.0) * 1e-9 * swift_s;  // of a touch/s
     double spent_s = 0;
+    auto lowest_of = [&](const Queue& come, const Queue& go) {
+        return terms.wary && go.kind().of == local ? come.rates().floor : come.rates().low;
+    };
+    auto is_huge = [&](Kind kind) { return huge[kind.of][kind.belief] > 0; };
+    auto gained = [&] {
+        return terms.rare ? newcomers.rates().mean - victims.rates().mean
+                          : lowest_of(newcomers, victims) - beaten_of(victims.kind());
+    };
+    // Surely hotter, and surely by as much as two moves cost; where readings are rare, probably by
+    // that much, since being sure would take too long.
+    auto beats = [&] {
+        return lowest_of(newcomers, victims) >= swap_ratio * beaten_of(victims.kind()) &&
+               gained() > 2 * admission;
+    };
     while (!newcomers.empty() && left > 0 && over == 0) {
         const double low = newcomers.rates().low;
         if (low <= admission) break;
@@ -379,6 +410,15 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         };
         if (room > 0) {
             uint64_t wanted = std::min({room, newcomers.left(), affordable(newcomer_s, low), left});
+            if (is_huge(newcomers.kind()) && wanted < newcomers.left()) {
+                // It comes as a whole, or leaves the room to others.
+                if (wanted >= block_pages) {
+                    wanted -= wanted % block_pages;
+                } else if (victims.empty() || !beats()) {
+                    newcomers.skip();
+                    continue;
+                }
+            }
             if (wanted == 0) break;
             newcomers.take(wanted, quota);
             room -= wanted;
@@ -387,14 +427,24 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
             continue;
         }
         if (victims.empty() || far_room == 0 || left < 2) break;
-        // Surely hotter, and surely by as much as two moves cost; where readings are rare, probably
-        // by that much, since being sure would take too long.
-        const double beaten = beaten_of(victims.kind());
-        const double lowest =
-            terms.wary && victims.kind().of == local ? newcomers.rates().floor : low;
-        const double by =
-            terms.rare ? newcomers.rates().mean - victims.rates().mean : lowest - beaten;
-        if (lowest < swap_ratio * beaten || by <= 2 * admission) break;
+        // A huge page that has got a part of its room gets the rest from whoever is colder.
+        const bool begun = is_huge(newcomers.kind()) && newcomers.taken() % block_pages != 0;
+        if (!beats() && !(begun && gained() > 0)) break;
+        const double by = gained();
+        const Kind victim = victims.kind();
+        if (is_huge(victim) && newcomers.left() < block_pages) {
+            // It goes as a whole, for newcomers that are hot enough together.
+            const uint64_t whole = std::min<uint64_t>(block_pages, victims.left());
+            const double come = newcomers.next_rates(whole, admission);
+            const double whole_s = double(whole) * (newcomer_s + price_s(victim.of));
+            if (come < double(whole) * (swap_ratio * beaten_of(victim) + 2 * admission) ||
+                left < 2 * whole || far_room < whole || spent_s + whole_s > usual_s) {
+                break;
+            }
+            spent_s += double(whole) * price_s(victim.of);
+            room += demote(whole);
+            continue;
+        }
         const double both_s = newcomer_s + price_s(victims.kind().of);
         uint64_t swaps = std::min({affordable(both_s, by), newcomers.left(), left / 2});
         swaps = std::min({swaps, victims.left(), far_room});

@@ -18,6 +18,7 @@ constexpr size_t string_limit_bytes = 4096;
 constexpr const char* place_names[] = {"nowhere", "near", "far"};
 constexpr const char* hint_names[] = {"none", "hot", "cold", "pinned_near", "stream"};
 constexpr const char* detail_names[] = {"rates", "rates_and_places"};
+constexpr const char* split_names[] = {"whole", "trial", "worthless", "worth"};
 constexpr const char* state_names[] = {"tiered", "untiered"};
 
 // Each struct lists its members once, for both directions.
@@ -58,6 +59,15 @@ void members(V& v, BankStatus& x) {
 }
 
 template <typename V>
+void members(V& v, SplitStatus& x) {
+    v("state", x.state, split_names);
+    v("huge_blocks", x.huge_blocks);
+    v("asked_blocks", x.asked_blocks);
+    v("parts_share", x.parts_share);
+    v("whole_share", x.whole_share);
+}
+
+template <typename V>
 void members(V& v, TierStatus& x) {
     v("bank", x.bank);
     v("near_pages", x.near_pages);
@@ -71,6 +81,7 @@ void members(V& v, TierStatus& x) {
     v("contested_blocks", x.contested_blocks);
     v("blocks", x.blocks);
     v("busy", x.busy);
+    v("split", x.split);
     v("memory_bytes", x.memory_bytes);
 }
 
@@ -101,6 +112,10 @@ void members(V& v, Snapshot& x) {
     v("failed_pages", x.failed_pages);
     v("moved_bytes", x.moved_bytes);
     v("failures", x.failures);
+    v("split_blocks", x.split_blocks);
+    v("unsplit_blocks", x.unsplit_blocks);
+    v("split_s", x.split_s);
+    v("split_note", x.split_note);
     v("overhead_cpu_s", x.overhead_cpu_s);
     v("moving_s", x.moving_s);
     v("program_cpu_s", x.program_cpu_s);

@@ -14,6 +14,8 @@ namespace {
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
 constexpr double idle_wait_s = 0.1;        // nothing is tracked
+constexpr double longest_wait_s = 0.5;     // then it is asked whether the pause is still right
+constexpr uint64_t grown_times = 4;        // so much more memory, and it is not
 constexpr double history_s = 10;
 constexpr uint64_t block_span_bytes = block_pages * page_bytes;
 
@@ -173,6 +175,8 @@ Situation Engine::situation() {
     now.far_room_pages = room_pages(config_.far_nodes);
     now.loss_ns = config_.loss_ns;
     now.move_ns = move_cost_.page_ns();
+    now.split_ns = split_cost_.block_ns();
+    now.can_split = why_no_split().empty();
     now.costs = arm_cost_.costs();
     now.overhead_cpu_s = totals_.thread_cpu_s + totals_.fault_cpu_s;
     now.program_cpu_s = totals_.program_cpu_s;
@@ -185,14 +189,26 @@ Situation Engine::situation() {
 // Waits until the next cycle. What the last decision could not do yet may be done meanwhile.
 bool Engine::pause(double seconds) {
     const double end_s = clock_.now_s() + seconds;
+    double again_at_s = clock_.now_s() + again_s_;
     for (double now_s = clock_.now_s(); now_s < end_s; now_s = clock_.now_s()) {
-        const double next_s = again_s_ > 0 ? std::min(end_s, now_s + again_s_) : end_s;
+        const double decide_s = again_s_ > 0 ? again_at_s : end_s;
+        const double next_s = std::min({end_s, decide_s, now_s + longest_wait_s});
         if (!clock_.wait(next_s - now_s)) return false;
         if (next_s == end_s) break;
         std::lock_guard guard(lock_);
+        // How long to pause was said of a program that was much smaller.
+        if (tracked_pages() > grown_times * aimed_pages_) break;
+        if (next_s < decide_s) continue;
         decide(next_s);
+        again_at_s = next_s + again_s_;
     }
     return true;
+}
+
+uint64_t Engine::tracked_pages() const {
+    uint64_t pages = 0;
+    for (const auto& tracked : tracked_) pages += tracked->range.pages;
+    return pages;
 }
 
 bool Engine::cycle() {
@@ -200,7 +216,8 @@ bool Engine::cycle() {
     {
         std::lock_guard guard(lock_);
         if (!tracked_.empty()) {
-            if (arm_cost_.trial_is_due(clock_.now_s())) learn_run_cost();
+            aimed_pages_ = tracked_pages();
+            if (arm_cost_.trial_is_due(clock_.now_s(), aimed_pages_)) learn_run_cost();
             Situation now = situation();
             now.resident_pages = kernel_.resident_bytes(config_.pid) / page_bytes;
             aim = policy_.aim(now);
@@ -208,6 +225,10 @@ bool Engine::cycle() {
     }
     if (!pause(aim.runs.empty() ? std::max(idle_wait_s, aim.pause_s) : aim.pause_s)) return false;
     if (aim.runs.empty()) return true;
+    {
+        std::lock_guard guard(lock_);
+        if (tracked_pages() > grown_times * aimed_pages_) return true;
+    }
 
     double start_s = clock_.now_s();
     {
@@ -277,8 +298,14 @@ void Engine::learn_run_cost() {
     const double cpu_s = clock_.thread_cpu_s();
     const bool armed = !runs.empty() && sampler_.arm(runs).has_value();
     const double spent_ns = (clock_.thread_cpu_s() - cpu_s) * 1e9;
-    if (armed) sampler_.disarm();
-    arm_cost_.tried(clock_.now_s(), spent_ns, armed ? runs : std::vector<AddressRun>());
+    if (!armed) return arm_cost_.tried(clock_.now_s(), 0, {}, aimed_pages_);
+    const auto look = sampler_.look(0);
+    sampler_.disarm();
+    // Arming what the program has not touched yet is no call at all: to be tried again soon.
+    if (look && uint64_t(std::ranges::count(look->sights, page_absent)) * 2 > look->sights.size()) {
+        return;
+    }
+    arm_cost_.tried(clock_.now_s(), spent_ns, runs, aimed_pages_);
 }
 
 void Engine::finish(const Look& look, std::vector<double> rungs_s, double start_s) {
@@ -403,8 +430,49 @@ void Engine::decide(double now_s) {
     ++totals_.decisions;
     totals_.wanted_pages += plan.demote.size() + plan.promote.size();
     double cpu_before_s = clock_.thread_cpu_s();
+    split(plan);
     carry_out(plan);
     cpu_in_moves_s_ += clock_.thread_cpu_s() - cpu_before_s;
+}
+
+std::string Engine::why_no_split() const {
+    if (!info_.parts) {
+        return text("%s sees no parts of huge pages: none is split", info_.name.c_str());
+    }
+    return split_cost_.hopeless();
+}
+
+void Engine::split(const Plan& plan) {
+    for (const auto& tracked : tracked_) {
+        if (!plan.huge_again || !std::exchange(tracked->no_huge, false)) continue;
+        // Where that is refused it was refused before, too.
+        (void)kernel_.set_huge(config_.pid, tracked->range.start, tracked->range.pages * page_bytes,
+                               HugePages::usual);
+    }
+    for (PageId page : plan.split) {
+        Tracked* owner = find(page);
+        if (!owner || find(page + block_pages - 1) != owner) continue;
+        const double start_s = clock_.now_s();
+        auto done = kernel_.split_huge(config_.pid, address_of(page));
+        const double spent_s = clock_.now_s() - start_s;
+        split_cost_.took(spent_s * 1e9, done);
+        totals_.split_s += spent_s;
+        if (!done) {
+            ++totals_.unsplit_blocks;
+            trouble(done.error().sentence);
+            if (!split_cost_.hopeless().empty()) return;
+            continue;
+        }
+        ++totals_.split_blocks;
+        huge_[page / block_pages] = false;
+        if (owner->no_huge) continue;
+        // Else what was parted would be made one again within minutes, near or far. Once a range:
+        // where it is not to be had, that is what happens.
+        owner->no_huge = true;
+        auto told = kernel_.set_huge(config_.pid, owner->range.start,
+                                     owner->range.pages * page_bytes, HugePages::none);
+        if (!told) totals_.split_note = told.error().sentence;
+    }
 }
 
 // Room first, then move, in batches, with the room asked anew before each.
@@ -594,6 +662,7 @@ EngineStatus Engine::status() const {
     status.move_limit_bytes_per_s = config_.move_limit_bytes_per_s;
     status.loss_ns = config_.loss_ns;
     status.move_ns = move_cost_.page_ns();
+    if (auto why = why_no_split(); !why.empty()) status.split_note = why;
     status.trouble = trouble_;
     if (ran_out_) {
         status.trouble = "it has ended for lack of memory, the pages stay where they are";

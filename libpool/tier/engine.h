@@ -21,6 +21,7 @@
 #include "tier/clock.h"
 #include "tier/move_cost.h"
 #include "tier/sampler.h"
+#include "tier/split_cost.h"
 #include "tier/tier_policy.h"
 
 namespace libpool::tier {
@@ -46,6 +47,9 @@ struct EngineStatus {
     uint64_t no_room_pages = 0;  // of them not tried: no room, the MB/s limit, or time was up
     Reasons reasons;             // of the failed ones
     uint64_t cycles = 0, armed_pages = 0, touched_pages = 0, decisions = 0;
+    uint64_t split_blocks = 0, unsplit_blocks = 0;  // huge pages that were, could not be split
+    double split_s = 0;                             // wall time of that
+    std::string split_note;     // why none can be, or that they may not last, or ""
     double move_s = 0;          // wall time inside moves
     double thread_cpu_s = 0;    // of sampling and deciding, moves left out
     double fault_cpu_s = 0;     // that the program paid: touched pages × measured cost
@@ -100,6 +104,7 @@ class Engine {
         Run ids;                   // whole blocks around it
         PageId first = 0;          // of the range's first page
         std::vector<bool> placed;  // of each page of the range
+        bool no_huge = false;      // the kernel was told to make no huge pages there
     };
     struct Armed {
         uint64_t owner;  // id
@@ -117,12 +122,15 @@ class Engine {
     void ask(std::span<const PageId> pages);
     void decide(double now_s);
     void carry_out(const Plan& plan);
+    void split(const Plan& plan);
+    std::string why_no_split() const;
     uint64_t move_some(std::span<const PageId> pages, const std::vector<int>& targets, Place where);
     void learn_call_cost(uint64_t address);
     void learn_run_cost();
     Situation situation();
     void settle_overhead(double now_s);
     uint64_t room_pages(const std::vector<int>& nodes);
+    uint64_t tracked_pages() const;
     Place place_of(int node) const;
     PageId allocate(uint32_t blocks) const;
     Tracked* find(PageId page) const;
@@ -143,10 +151,12 @@ class Engine {
     std::vector<Armed> armed_;
     std::vector<bool> huge_;  // by block: one huge page, when last looked at
     uint64_t refresh_at_ = 0;
+    uint64_t aimed_pages_ = 0;  // tracked when the cycle under way was planned
     SamplerInfo info_;
     EngineStatus totals_;  // the counts among it
     ArmCost arm_cost_;
     MoveCost move_cost_;
+    SplitCost split_cost_;
     double move_credit_bytes_ = 0;
     double last_decide_s_ = -1;
     double again_s_ = 0;  // as the last plan said

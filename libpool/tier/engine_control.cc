@@ -85,6 +85,10 @@ Snapshot EngineControl::status() {
     s.failed_pages = e.failed_pages;
     s.moved_bytes = (e.promoted_pages + e.demoted_pages) * page_bytes;
     for (const auto& [code, pages] : e.reasons) s.failures.push_back({code, pages});
+    s.split_blocks = e.split_blocks;
+    s.unsplit_blocks = e.unsplit_blocks;
+    s.split_s = e.split_s;
+    s.split_note = e.split_note;
     s.overhead_cpu_s = e.thread_cpu_s + e.fault_cpu_s;
     s.overhead_share = e.overhead_share;
     s.moving_s = e.move_s;

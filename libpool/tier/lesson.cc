@@ -118,6 +118,12 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
         if (sights[0] == page_absent) return;
         sums_.touches_per_s += fair ? value_.high(sights[0]) / schedule_.chance_of(index) : 0;
         count_touch(first, sights[0], fair ? 1 / schedule_.chance_of(index) : 0, true);
+        if (background_.dear) {
+            const double stands_for = 1 / schedule_.chance_of(index);
+            const PageState state = pages_.states[first];
+            if (state.guest()) sums_.deviants.guests += stands_for * value_.low(sights[0]);
+            if (state.exile()) sums_.deviants.exiles += stands_for * value_.high(sights[0]);
+        }
         Belief next = huge_.next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
         return;

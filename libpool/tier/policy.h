@@ -86,14 +86,18 @@ struct Situation {
     double move_ns = 2000;  // what moving one page costs, either way
     uint64_t move_pages = UINT64_MAX;  // cap on this decision's moves (MB/s limit)
     SampleCosts costs;
+    double split_ns = 0;          // what splitting a huge page costs
+    bool can_split = false;       // somebody can, and the sampler then sees its parts
     double overhead_cpu_s = 0;    // sampling, faults and deciding so far
     double program_cpu_s = 0;     // of the tracked program so far; what budgets are shares of
     uint64_t resident_pages = 0;  // of the program; 0: not known
 };
 
 struct Plan {
-    std::vector<PageId> demote;   // in the order in which they should go
-    std::vector<PageId> promote;  // likewise; carried out after room was made for them
+    std::vector<PageId> demote;      // in the order in which they should go
+    std::vector<PageId> promote;     // likewise; carried out after room was made for them
+    std::vector<PageId> split = {};  // first pages of blocks that are to be huge pages no more
+    bool huge_again = false;         // the kernel may make huge pages again of those that were
     // More could be decided after so much time, without another reading; 0: no.
     double again_s = 0;
 };

@@ -28,21 +28,31 @@ double touched_within(const Prior& rates, double seconds) {
 
 std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns) {
     std::array<uint64_t, rung_limit> touched{};
-    std::array<uint64_t, belief_count> beliefs{};
-    uint64_t present = 0;
+    std::array<uint64_t, belief_count> beliefs{}, huge_beliefs{};
+    uint64_t present = 0, present_huge = 0;
     size_t at = 0;
     for (const Run& run : reading.runs) {
+        bool huge = false;
         for (PageId page = run.first; page < run.end(); ++page, ++at) {
             const Sight sight = reading.sights[at];
+            if (page == run.first || page % block_pages == 0) {
+                const PageId block = page / block_pages * block_pages;
+                huge = std::ranges::binary_search(reading.huge, block);
+            }
             if (sight == page_absent || page >= pages.states.size()) continue;
-            ++present;
-            ++beliefs[pages.belief(page)];
+            if (huge && page % block_pages != 0) continue;  // all of it is one fault
+            ++(huge ? present_huge : present);
+            ++(huge ? huge_beliefs : beliefs)[pages.belief(page)];
             if (sight < rung_limit) ++touched[sight];
         }
     }
     std::vector<double> times = reading.rungs_s;
-    if (present == 0) return times;
-    const Prior rates = mixture_of(beliefs);
+    if (present + present_huge == 0) return times;
+    const Prior rates = mixture_of(beliefs), huge_rates = mixture_of(huge_beliefs);
+    auto expected = [&](double seconds) {
+        return touched_within(rates, seconds) * double(present) +
+               touched_within(huge_rates, seconds * block_pages) * double(present_huge);
+    };
     double so_far = 0, before_s = 0;
     for (size_t rung = 0; rung < times.size(); ++rung) {
         so_far += double(touched[rung]);
@@ -52,7 +62,7 @@ std::vector<double> program_times(const Pages& pages, const Reading& reading, do
         double low_s = least_s, high_s = most_s;
         for (int i = 0; i < halvings && high_s > 1.02 * low_s; ++i) {
             const double middle_s = std::sqrt(low_s * high_s);
-            const bool enough = touched_within(rates, middle_s) * double(present) >= so_far;
+            const bool enough = expected(middle_s) >= so_far;
             (enough ? high_s : low_s) = middle_s;
         }
         times[rung] = std::max(std::sqrt(low_s * high_s), before_s * 1.02 + 1e-6);

@@ -27,6 +27,7 @@ struct SamplerInfo {
     SampleCosts costs;
     bool writes_only = false;
     bool exact = false;  // gives counts
+    bool parts = false;  // of a huge page that was split it sees each page
 };
 
 // The answer to a look, in parallel to the pages of the runs in order.

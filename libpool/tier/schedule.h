@@ -59,6 +59,12 @@ class Schedule {
     // The program has changed its ways: what was overspent before is not counted against looking
     // now.
     void forgive() { account_s_ = std::max(account_s_, 0.0); }
+    // All is to be looked at as if for the first time; where runs are dear it comes whatever it
+    // costs.
+    void learn_anew() {
+        forgive();
+        if (dear_) introduced_ = 1;
+    }
     // Nothing is known: some glances (or a scout) first, to learn which rungs tell anything.
     void restart() {
         introduced_ = 0;
@@ -99,6 +105,7 @@ class Schedule {
     int wholes_ = 0;                              // whole cycles still to come at once
     double scout_pace_s_ = 0, whole_pace_s_ = 0;  // see learn_pace(); 0: not known yet
     double scout_pages_ = 0;
+    bool some_huge_ = false;      // of what the cycle looks at
     std::vector<float> chances_;  // of each block, where runs are dear
     uint64_t turn_ = 0;
     std::vector<PageId> added_;  // rising

@@ -98,11 +98,25 @@ void Schedule::add_stretches(const Pages& pages, size_t length, size_t count,
 // A cycle's pace is the time after which as many of its pages were touched as fit near: a look then
 // parts the pages best. It is measured by the wall clock, with all that the faults take.
 void Schedule::learn_pace(const Reading& reading, double near_share) {
-    std::array<double, rung_limit> touched{};
-    double present = 0;
-    for (const Sight sight : reading.sights) {
-        present += sight != page_absent;
-        if (sight < rung_limit) ++touched[sight];
+    std::array<double, rung_limit> touched{}, touched_huge{};
+    double present = 0, present_huge = 0;
+    size_t at = 0;
+    for (const Run& run : reading.runs) {
+        bool huge = false;
+        for (PageId page = run.first; page < run.end(); ++page, ++at) {
+            const Sight sight = reading.sights[at];
+            if (page == run.first || page % block_pages == 0) {
+                const PageId block = page / block_pages * block_pages;
+                huge = std::ranges::binary_search(reading.huge, block);
+            }
+            (huge ? present_huge : present) += sight != page_absent;
+            if (sight < rung_limit) ++(huge ? touched_huge : touched)[sight];
+        }
+    }
+    // Huge pages are touched by far the soonest, and would leave the others no time.
+    if (present == 0) {
+        present = present_huge;
+        touched = touched_huge;
     }
     const double wanted = std::max(near_share * present, 1.0);
     double before = 0, before_s = 0, pace_s = 0;
@@ -144,11 +158,13 @@ void Schedule::choose_dear_rungs(Aim& aim, double armed, double near_share,
     if (pace_s == 0) {
         for (const double at_s : wide_s) add(at_s);
     } else {
+        if (some_huge_) add(first_s / 0.9);
         for (const double times : paces) add(times * pace_s);
     }
     if (aim.rungs_s.empty()) aim.rungs_s.push_back(first_s * jitter);
     telling_rung_ = aim.rungs_s.size() - 1;
-    aim.enough = uint64_t(enough_paces * near_share * armed);
+    // One touch of a huge page shows all of it touched: no end is called by those.
+    if (!some_huge_) aim.enough = uint64_t(enough_paces * near_share * armed);
 }
 
 Aim Schedule::next_dear(const Pages& pages, const Situation& situation, Mood mood) {
@@ -174,7 +190,15 @@ Aim Schedule::next_dear(const Pages& pages, const Situation& situation, Mood moo
     }
     blocks_share_ = double(length * count) / double(tracked);
     add_stretches(pages, length, count, aim.runs);
-    const double armed = double(length * count) * block_pages;
+    double armed = 0;
+    some_huge_ = false;
+    for (const Run& run : aim.runs) {
+        for (PageId page = run.first; page < run.end(); page += block_pages) {
+            const Block& block = pages.blocks[page / block_pages];
+            armed += block.huge ? 1 : block.pages;
+            some_huge_ = some_huge_ || block.huge;
+        }
+    }
     const double near_share =
         std::min(1.0, double(situation.near_pages) / (double(tracked) * block_pages));
     choose_dear_rungs(aim, armed, near_share, situation.costs);

@@ -68,6 +68,9 @@ struct Snapshot {
     uint64_t promoted_pages = 0, demoted_pages = 0, failed_pages = 0;
     uint64_t moved_bytes = 0;
     std::vector<MoveFailure> failures;
+    uint64_t split_blocks = 0, unsplit_blocks = 0;  // huge pages that were, could not be split
+    double split_s = 0;
+    std::string split_note;
     double overhead_cpu_s = 0;  // sampling, faults and deciding
     double moving_s = 0;
     double program_cpu_s = 0;

@@ -14,6 +14,7 @@
 #include "tier/places.h"
 #include "tier/progress.h"
 #include "tier/schedule.h"
+#include "tier/split.h"
 #include "tier/surprise.h"
 
 namespace libpool::tier {
@@ -97,6 +98,8 @@ class LadderPolicy final : public TierPolicy {
 
   private:
     void note_change(double now_s);
+    void learn_anew(double now_s);
+    void split(const Situation& situation, Plan& plan);
     void learn(const Reading& reading, const Situation& situation);
     double next_forgetting();
     // What looking more closely costs beyond the usual share comes out of what was saved of it; for
@@ -120,6 +123,7 @@ class LadderPolicy final : public TierPolicy {
     Books books_;
     ChangeDetector change_;
     Surprise surprise_;
+    Splits splits_;
     uint64_t dice_;
 
     bool begun_ = false;
@@ -158,6 +162,7 @@ void LadderPolicy::track(Run run) {
 
 void LadderPolicy::forget(Run run) {
     places_.forget(run);
+    splits_.forget(run);
     std::erase_if(hints_, [&](const HintedRun& hinted) {
         return hinted.run.first < run.end() && run.first < hinted.run.end();
     });
@@ -266,6 +271,7 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     scouted_ = dear_ && schedule_.scouting() && forget_more_ == 0 && reading.counts.empty();
     const Background background{next_forgetting(), boundary_rate_, dear_,
                                 full_cycles_ >= learning_cycles, prior_};
+    splits_.see(pages, reading);
     Lesson lesson(pages, schedule_, reading, background, dice_);
     Sums sums = lesson.learn();
     const bool exact = !reading.counts.empty();
@@ -315,6 +321,42 @@ void LadderPolicy::note_change(double now_s) {
     schedule_.look_at_all(looks_after_change);
 }
 
+// Parts of huge pages can be told apart now: all are to be looked at, though nothing has changed.
+void LadderPolicy::learn_anew(double now_s) {
+    busy_until_s_ = now_s + config_.busy_s;
+    forget_more_ = changed_readings;
+    schedule_.learn_anew();
+    schedule_.look_at_all(looks_after_change);
+}
+
+// After the pages that move were chosen: what is split now has yet to be looked at.
+void LadderPolicy::split(const Situation& situation, Plan& plan) {
+    const PlaceCounts& counts = places_.counts();
+    SplitTerms terms;
+    terms.now_s = situation.now_s;
+    terms.near_share = double(near_pages_) / double(std::max<uint64_t>(counts.all(), 1));
+    terms.loss_ns = situation.loss_ns;
+    terms.split_ns = situation.split_ns;
+    terms.stay_s = stay_s(situation.now_s);
+    terms.most_s =
+        config_.bank ? books_.bank().balance_s() - kept_part * books_.bank().allowance_s() : 1e9;
+    terms.can_split = situation.can_split;
+    terms.all_looked_at = full_cycles_ >= 1;
+    plan.split = splits_.choose(places_.pages(), terms, dice_);
+    if (splits_.wants_look()) {
+        schedule_.forgive();
+        schedule_.look_at_all(1);
+    }
+    plan.huge_again = splits_.given_up();
+    if (plan.split.empty()) return;
+    books_.spend(plan.split.size(), situation.split_ns);
+    if (splits_.finished()) {
+        learn_anew(situation.now_s);
+    } else if (!splits_.wants_look()) {
+        plan.again_s = again_s_ = again_s;  // the others
+    }
+}
+
 Plan LadderPolicy::decide(const Situation& situation) {
     last_ = situation;
     near_pages_ = situation.near_pages;
@@ -350,6 +392,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     } else if (choice.waiting > many) {
         choice.plan.again_s = again_s_ *= 2;
     }
+    split(situation, choice.plan);
     return std::move(choice.plan);
 }
 
@@ -405,6 +448,7 @@ TierStatus LadderPolicy::status() const {
         status.contested_blocks += block.pages > 0 && !block.uniform && !block.huge;
     }
     status.busy = busy(last_.now_s);
+    status.split = splits_.status(places_.pages());
     status.memory_bytes = double(places_.pages().bytes() + sizeof *this);
     return status;
 }

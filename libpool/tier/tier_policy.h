@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tier/policy.h"
+#include "tier/split.h"
 
 namespace libpool::tier {
 
@@ -50,6 +51,7 @@ struct TierStatus {
     double boundary_rate = 0;  // touches/s of the page that just fits near
     uint64_t cycles = 0, changes = 0, contested_blocks = 0, blocks = 0;
     bool busy = false;
+    SplitStatus split;
     double memory_bytes = 0;  // of the policy's own state
 };
 

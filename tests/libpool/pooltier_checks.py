@@ -125,3 +125,37 @@ def handed_over_to_an_agent(rack):
     expect(result.out.count("waits to be tiered from outside") == 2, f"before and after: {whole}")
     for wanted in ("moved TERM", "TERM 0", "moved KILL", "KILL 137", "program 143"):
         expect(wanted in result.out, f"it does not say {wanted}: {whole}")
+
+
+# One part of eight is hot, in every huge page. All memory is far at first; whole blocks could bring an eighth near.
+HUGE = f"""
+cd /tmp
+thp=/sys/kernel/mm/transparent_hugepage/enabled
+was=$(sed 's/.*\\[//; s/\\].*//' $thp)
+echo always >$thp
+numactl --preferred=1 pooltier run --require {OPTIONS} -- pool-work hot-scattered --bytes 64M --hot 8M --seconds 60 >work.json &
+program=$!
+for i in $(seq 100); do
+    sleep 0.4
+    said=$(pooltier status --json $program)
+    case $said in *'"near_share":0.'[3-9]*'"split_blocks":'[1-9]*) break;; esac
+done
+pooltier status $program
+echo ---
+echo "$said"
+kill $program
+wait $program
+echo $was >$thp
+"""
+
+
+def huge_pages_are_split(rack):
+    """Hot pages that are scattered over huge ones come near: nothing else tells them apart."""
+    result = sh(rack, "h1", HUGE, timeout=120)
+    shown, _, said = result.out.partition("---\n")
+    whole = (shown + result.err)[-800:]
+    status = json.loads(said or "{}")
+    expect(status.get("split_blocks", 0) >= 20, f"nothing was split: {whole}")
+    expect(status["policy"]["split"]["state"] == "worth", f"the trial says: {whole}")
+    expect(status["policy"]["near_share"] > 0.3, f"whole huge pages would serve an eighth near: {whole}")
+    expect(re.search(r"^huge +\d+ pages of 2 MiB, \d+ split", shown, re.M), f"pooltier status is silent on it: {whole}")

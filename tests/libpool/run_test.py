@@ -18,7 +18,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "vm")]
 
 import redis_check  # noqa: E402
-from pooltier_checks import attached_from_outside, handed_over_to_an_agent, recorded_and_replayed  # noqa: E402
+from pooltier_checks import (attached_from_outside, handed_over_to_an_agent, huge_pages_are_split,  # noqa: E402
+                             recorded_and_replayed)  # noqa: E402
 from vmtest import (CHECKOUT, Failed, Fault, Rack, TestbedFault, expect, expect_in, overlay, sh,  # noqa: E402
                     skip_unless_ready)
 
@@ -128,4 +129,4 @@ if __name__ == "__main__":
     main([samplers_tell_the_truth, programs_survive_a_tracker_at_full_speed,
           programs_survive_the_preload_library, a_forked_child_is_told_of,
           what_cannot_be_tracked_runs_on, a_container_that_refuses_is_named, recorded_and_replayed,
-          attached_from_outside, handed_over_to_an_agent])
+          attached_from_outside, handed_over_to_an_agent, huge_pages_are_split])

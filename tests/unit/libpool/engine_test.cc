@@ -30,7 +30,13 @@ class World final : public Sampler, public Kernel, public Clock {
     std::vector<uint64_t> moves_of_page;
     std::vector<uint64_t> absent;  // addresses that are not there
     std::function<void(double)> at_time;
+    std::vector<bool> huge;  // by 512 pages; empty: none
+    bool sees_parts = true;
+    int split_code = 0;  // what the kernel says to splitting
+    uint64_t split_calls = 0;
+    AddressRun no_huge;  // where the kernel was told to make none
 
+    bool is_huge(uint64_t page) const { return !huge.empty() && huge[page / block_pages]; }
     double near_share() const {
         double near = 0, all = 0;
         for (size_t i = 0; i < rates.size(); ++i) {
@@ -55,17 +61,41 @@ class World final : public Sampler, public Kernel, public Clock {
             cpu_s_ += costs.arm_run_ns * 1e-9;
             for (uint64_t i = 0; i < run.pages; ++i) {
                 cpu_s_ += costs.arm_page_ns * 1e-9;
-                double rate = rates.at(run.start / 4096 + i);
+                const uint64_t page = run.start / 4096 + i;
+                const uint64_t block = page / block_pages * block_pages;
+                if (is_huge(page) &&
+                    (block * 4096 < run.start || (block + block_pages) * 4096 > run.end())) {
+                    first_touch_s_.push_back(partly_asked);
+                    continue;
+                }
+                if (is_huge(page) && page != block) {
+                    first_touch_s_.push_back(first_touch_s_.back());
+                    continue;
+                }
+                double rate = 0;
+                const uint64_t end = page + (is_huge(page) ? block_pages : 1);
+                for (uint64_t part = page; part < end; ++part) rate += rates.at(part);
                 first_touch_s_.push_back(rate > 0 ? std::exponential_distribution<>(rate)(random_)
                                                   : 1e9);
             }
         }
         look_.sights.assign(first_touch_s_.size(), not_touched);
+        for (size_t i = 0; i < first_touch_s_.size(); ++i) {
+            if (first_touch_s_[i] == partly_asked) look_.sights[i] = page_absent;
+        }
         armed_at_s_ = now_s_;
         return {};
     }
     Result<Look> look(Sight rung) override {
         look_.at_s = now_s_ - armed_at_s_;
+        look_.huge.clear();
+        for (const AddressRun& run : armed_) {
+            for (uint64_t page = run.start / 4096; page < run.end() / 4096; ++page) {
+                const uint64_t block = page / block_pages * block_pages * 4096;
+                if (!is_huge(page)) continue;
+                if (look_.huge.empty() || look_.huge.back() != block) look_.huge.push_back(block);
+            }
+        }
         for (size_t i = 0; i < look_.sights.size(); ++i) {
             cpu_s_ += costs.look_page_ns * 1e-9;
             if (look_.sights[i] == not_touched && first_touch_s_[i] <= look_.at_s) {
@@ -79,6 +109,7 @@ class World final : public Sampler, public Kernel, public Clock {
         SamplerInfo info;
         info.name = "simulated";
         info.costs = costs;
+        info.parts = sees_parts;
         return info;
     }
 
@@ -93,10 +124,18 @@ class World final : public Sampler, public Kernel, public Clock {
             if (!targets.empty() && nodes[index] != targets[i]) {
                 bool full = targets[i] == near_node && near_room_pages == 0;
                 if (full) return static_cast<long>(pages.size() - i);
-                near_room_pages += targets[i] == near_node ? -1 : 1;
-                nodes[index] = targets[i];
-                ++moves_of_page[index];
-                now_s_ += move_cost_s;
+                // A huge page goes as one.
+                const size_t first = is_huge(index) ? index / block_pages * block_pages : index;
+                const size_t end = is_huge(index) ? first + block_pages : index + 1;
+                if (targets[i] == near_node && near_room_pages < end - first) {
+                    return static_cast<long>(pages.size() - i);
+                }
+                for (size_t part = first; part < end; ++part) {
+                    near_room_pages += targets[i] == near_node ? -1 : 1;
+                    nodes[part] = targets[i];
+                    ++moves_of_page[part];
+                    now_s_ += move_cost_s;
+                }
             }
             status[i] = nodes[index];
         }
@@ -109,6 +148,18 @@ class World final : public Sampler, public Kernel, public Clock {
         return node == near_node ? near_room_pages * 4096 : uint64_t(1) << 40;
     }
 
+    Result<void> split_huge(pid_t, uint64_t address) override {
+        ++split_calls;
+        now_s_ += 1e-3;
+        if (split_code != 0) return fail(split_code, "no block is split today");
+        huge[address / 4096 / block_pages] = false;
+        return {};
+    }
+    Result<void> set_huge(pid_t, uint64_t start, uint64_t bytes, HugePages which) override {
+        no_huge = {start, which == HugePages::none ? bytes / 4096 : 0};
+        return {};
+    }
+
     double now_s() override { return now_s_; }
     double thread_cpu_s() override { return cpu_s_; }
     double program_cpu_s() override { return now_s_ + cpu_s_; }
@@ -119,6 +170,7 @@ class World final : public Sampler, public Kernel, public Clock {
     }
 
   private:
+    static constexpr double partly_asked = -1;  // a huge page: cannot be armed
     std::mt19937_64 random_;
     double now_s_ = 0, cpu_s_ = 0, armed_at_s_ = 0;
     std::vector<AddressRun> armed_;
@@ -306,6 +358,57 @@ TEST(Engine, RangesComeAndGoWhileItRuns) {
     engine.run();
     EXPECT_LE(world.near_most, 400u + 1000u);  // what is not tracked any more stays where it is
     EXPECT_GT(engine.status().cycles, 20u);
+}
+
+// Every eighth page of all huge ones is hot: more than fits near, as long as they are whole.
+World huge_world() {
+    World world(16384);
+    for (size_t i = 0; i < world.rates.size(); ++i) world.rates[i] = i % 8 == 5 ? 200 : 1;
+    world.huge.assign(world.rates.size() / block_pages, true);
+    world.near_room_pages = 2048;
+    return world;
+}
+
+TEST(Engine, HugePagesAreSplitSoThatTheirHotPartsComeNear) {
+    World world = huge_world();
+    Trip run(world, config_with_limit(2048));
+    EXPECT_GT(world.near_share(), 0.8);  // 0.13 if they were whole
+    EngineStatus status = run.engine.status();
+    EXPECT_EQ(status.split_blocks, world.split_calls);
+    EXPECT_EQ(status.split_blocks, 32u);
+    EXPECT_NEAR(status.split_s, 0.032, 1e-6);
+    EXPECT_EQ(status.split_note, "");
+    EXPECT_EQ(status.policy.split.huge_blocks, 0u);
+    EXPECT_EQ(world.no_huge.pages, 16384u);
+}
+
+TEST(Engine, AKernelThatRefusesToSplitIsAskedAFewTimesAndNamed) {
+    World world = huge_world();
+    world.split_code = EPERM;
+    Trip run(world, config_with_limit(2048));
+    EngineStatus status = run.engine.status();
+    EXPECT_EQ(status.split_blocks, 0u);
+    EXPECT_EQ(world.split_calls, 4u);
+    EXPECT_EQ(status.split_note, "no block is split today");
+    EXPECT_EQ(world.no_huge.pages, 0u);
+}
+
+TEST(Engine, ATrialThatWinsNothingLeavesHugePagesToTheKernel) {
+    World world = huge_world();
+    world.rates.assign(world.rates.size(), 30);
+    Trip run(world, config_with_limit(2048));
+    EXPECT_EQ(run.engine.status().policy.split.state, SplitState::worthless);
+    EXPECT_EQ(run.engine.status().split_blocks, Splits::least_trial_blocks);
+    EXPECT_EQ(world.no_huge.pages, 0u);
+}
+
+TEST(Engine, WhoSeesNoPartsSplitsNothingAndSaysSo) {
+    World world = huge_world();
+    world.sees_parts = false;
+    Trip run(world, config_with_limit(2048));
+    EXPECT_EQ(world.split_calls, 0u);
+    EXPECT_EQ(run.engine.status().split_note,
+              "simulated sees no parts of huge pages: none is split");
 }
 
 TEST(Engine, PagesThatVanishAreNoMovesAndNoFailures) {

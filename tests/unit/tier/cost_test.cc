@@ -44,9 +44,12 @@ TEST(MoveCost, FadesUnusedUntilItIsAGuessAgain) {
 
 TEST(ArmCost, ATrialTellsWhatARunCostsBesideABusyProgram) {
     ArmCost cost({500, 50e3, 4000, 300});
-    EXPECT_TRUE(cost.trial_is_due(0));
+    EXPECT_TRUE(cost.trial_is_due(0, 65636));
     const auto runs = ArmCost::trial({{0x10000000, 65536}, {0x90000000, 100}});
     ASSERT_GE(runs.size(), 4u);
+    // Whole blocks: of a huge page no part can be armed, and nothing would seem to cost nothing.
+    EXPECT_EQ(runs.front().start % (512 * page_bytes), 0u);
+    EXPECT_EQ(runs.front().pages, 512u);
     double pages = 0;
     for (size_t i = 0; i < runs.size(); ++i) {
         pages += double(runs[i].pages);
@@ -55,10 +58,11 @@ TEST(ArmCost, ATrialTellsWhatARunCostsBesideABusyProgram) {
         }
         EXPECT_LE(runs[i].end(), 0x10000000u + 65536 * page_bytes);
     }
-    cost.tried(1, pages * 500 + double(runs.size()) * 7e6, runs);
+    cost.tried(1, pages * 500 + double(runs.size()) * 7e6, runs, 65636);
     EXPECT_NEAR(cost.costs().arm_run_ns, 7e6, 1);
-    EXPECT_FALSE(cost.trial_is_due(2));
-    EXPECT_TRUE(cost.trial_is_due(62));
+    EXPECT_FALSE(cost.trial_is_due(2, 65636));
+    EXPECT_TRUE(cost.trial_is_due(62, 65636));
+    EXPECT_TRUE(cost.trial_is_due(2, 5 * 65636));  // the program has grown
     // Of many pages in one run: what a page costs.
     for (int i = 0; i < 50; ++i) cost.took(65536 * 900.0 + 7e6, {{0x10000000, 65536}});
     EXPECT_NEAR(cost.costs().arm_page_ns, 900, 10);
@@ -67,7 +71,7 @@ TEST(ArmCost, ATrialTellsWhatARunCostsBesideABusyProgram) {
 
 TEST(ArmCost, OfExactCountsIsNothing) {
     ArmCost cost(SampleCosts{});
-    EXPECT_FALSE(cost.trial_is_due(100));
+    EXPECT_FALSE(cost.trial_is_due(100, 1));
     cost.took(1e9, {{0x10000000, 512}});
     EXPECT_TRUE(cost.costs().free());
 }
