@@ -24,6 +24,7 @@ constexpr double least_share = 0.01;  // of the parts that are called the hottes
 // A look that found more of the parts touched tells nothing of rates, nor one that found fewer.
 constexpr double most_touched = 0.5, fewest_touched = 0.003, enough_touched = 0.03;
 // One look ranks poorly: in a guest it found 28 % of the touches where 38 % could be served.
+constexpr double doubts = 2;  // of few touches many may be on the hottest parts by chance
 constexpr int ranking_readings = 2;
 constexpr int most_looks = 12;
 constexpr size_t groups = 6;  // of the hottest parts, and of the others
@@ -150,6 +151,9 @@ void Splits::judge(const Pages& pages, const Reading& reading, Sight rung) {
     hot_rate_ = hot_believed / double(hottest);
     mean_rate_ = believed / all;
     whole_share_ = served_by_blocks(share);
+    double touches = 0;
+    for (const Part& part : parts) touches += part.sight <= rung;
+    doubt_ = std::sqrt(share * (1 - share) / std::max(touches, 1.0));
     judged_ = true;
 }
 
@@ -183,7 +187,7 @@ double Splits::served_by_blocks(double near_share) const {
 
 bool Splits::pays(const Pages& pages, const SplitTerms& terms) const {
     const double gain = parts_share_ - whole_share_;
-    if (gain < least_gain) return false;
+    if (gain < least_gain + doubts * doubt_) return false;
     const auto huge = double(status(pages).huge_blocks);
     const double won_s =
         gain * mean_rate_ * huge * block_pages * terms.loss_ns * 1e-9 * terms.stay_s;

@@ -83,6 +83,7 @@ class Splits {
     std::vector<bool> split_;  // by block: once
     std::vector<Tried> tried_;
     double near_share_ = 1;
+    double doubt_ = 1;  // of parts_share_, if parts are alike: one standard deviation
     double parts_share_ = 0, whole_share_ = 0, hot_rate_ = 0, mean_rate_ = 0;
     bool judged_ = false, finished_ = false, given_up_ = false;
     int looks_ = 0;  // that were wanted
