@@ -256,7 +256,8 @@ void UffdSampler::disarm() {
 
 SamplerInfo UffdSampler::info() const {
     return {kind_.name, text("userfaultfd %s, %.1f us a fault", kind_.what, costs_.fault_ns / 1000),
-            costs_, kind_.writes_only, false, true};
+            costs_,     kind_.writes_only,
+            false,      true};
 }
 
 // ---- calibration --------------------------------------------------------------------------------
