@@ -39,9 +39,6 @@ constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a su
 // More than such a part of what fits near that is moved, or waits, is worth another decision.
 constexpr uint64_t again_part = 16;
 constexpr double again_s = 1;
-// After so long a change may cost what there is not: without looking again all would stay as it
-// was.
-constexpr double lasted_long_s = 20;
 constexpr double scouts_decide_s = 5;  // between decisions on scouts alone
 // A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
 // ever, and its average is what counts.
@@ -134,9 +131,10 @@ class LadderPolicy final : public TierPolicy {
     Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
     double faded_s_ = 0;
-    double alarms_ = most_alarms, alarms_at_s_ = 0;  // changes that beliefs alone may still call
-    double total_rate_ = 0;                          // touches/s of all pages: the most lately seen
-    double looking_s_ = 0;                           // how long the last cycle took
+    double alarms_ = most_alarms;  // changes that beliefs alone, or debts, still allow
+    double alarms_at_s_ = 0;
+    double total_rate_ = 0;  // touches/s of all pages: the most lately seen
+    double looking_s_ = 0;   // how long the last cycle took
     double boundary_rate_ = 1;
     double again_s_ = again_s;  // until the next decision without a reading
     double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
@@ -316,7 +314,11 @@ void LadderPolicy::note_change(double now_s) {
     changed_s_ = now_s;
     busy_until_s_ = now_s + config_.busy_s;
     forget_more_ = changed_readings;
-    if (dear_ && saved_cpu_s(last_) <= 0 && lasted_s_ <= lasted_long_s) return;
+    // Without looking again all would stay as it was, so some changes may cost what there is not.
+    if (dear_ && saved_cpu_s(last_) <= 0) {
+        if (alarms_ < 1) return;
+        --alarms_;
+    }
     schedule_.forgive();
     schedule_.look_at_all(looks_after_change);
 }
