@@ -40,12 +40,14 @@ class ArmCost {
         std::ranges::sort(runs, {}, &AddressRun::start);
         return runs;
     }
+    // huge_blocks: of the runs, which are armed as one page.
     void tried(double now_s, double cpu_ns, const std::vector<AddressRun>& runs,
-               uint64_t tracked_pages) {
+               uint64_t tracked_pages, uint64_t huge_blocks = 0) {
         tried_s_ = now_s;
         tried_pages_ = tracked_pages;
         if (runs.empty()) return;
-        const double left_ns = cpu_ns - pages_of(runs) * costs_.arm_page_ns;
+        const double pages = pages_of(runs) - double(huge_blocks) * (block_pages - 1);
+        const double left_ns = cpu_ns - pages * costs_.arm_page_ns;
         costs_.arm_run_ns = std::max(0.0, left_ns) / double(runs.size());
     }
     // What a cycle's arming took: of many pages it tells what a page costs, of few what a run does.

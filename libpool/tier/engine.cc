@@ -305,7 +305,8 @@ void Engine::learn_run_cost() {
     if (look && uint64_t(std::ranges::count(look->sights, page_absent)) * 2 > look->sights.size()) {
         return;
     }
-    arm_cost_.tried(clock_.now_s(), spent_ns, runs, aimed_pages_);
+    const uint64_t huge_blocks = look ? look->huge.size() : 0;
+    arm_cost_.tried(clock_.now_s(), spent_ns, runs, aimed_pages_, huge_blocks);
 }
 
 void Engine::finish(const Look& look, std::vector<double> rungs_s, double start_s) {

@@ -42,6 +42,15 @@ TEST(MoveCost, FadesUnusedUntilItIsAGuessAgain) {
     EXPECT_FALSE(cost.known());
 }
 
+TEST(ArmCost, AHugePageIsArmedAsOne) {
+    ArmCost cost({500, 50e3, 4000, 300});
+    const auto runs = ArmCost::trial({{0x10000000, 65536}});
+    const auto huge_blocks = uint64_t(runs.size());
+    // As 512 pages each they would have cost more than all of it took, and a run nothing.
+    cost.tried(1, double(runs.size()) * 200e3, runs, 65536, huge_blocks);
+    EXPECT_NEAR(cost.costs().arm_run_ns, 200e3, 1e3);
+}
+
 TEST(ArmCost, ATrialTellsWhatARunCostsBesideABusyProgram) {
     ArmCost cost({500, 50e3, 4000, 300});
     EXPECT_TRUE(cost.trial_is_due(0, 65636));
