@@ -9,9 +9,8 @@ namespace libpool::tier {
 
 namespace {
 
-// A fault in the middle of others takes so many times what the one took that was measured by
-// itself (1.8 in an emulated guest); standing still while others scan comes on top.
-constexpr double usual_fault = 1.8, slowest_fault = 4;
+// Standing still included.
+constexpr double slowest_fault = 4;
 constexpr double least_part = 0.1;  // of the wall clock's time
 constexpr int halvings = 24;
 

@@ -14,6 +14,10 @@
 
 namespace libpool::tier {
 
+// A fault in the middle of others takes so many times what the one took that was measured by itself
+// (in an emulated guest); standing still while others scan comes on top.
+inline constexpr double usual_fault = 1.8;
+
 // Seconds of the program's usual way up to each look: rising, at most the wall clock's less what
 // the faults took at least, and not less than it less what they can have taken at most.
 std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <span>
 
+#include "tier/progress.h"
 #include "tier/schedule.h"
 
 namespace libpool::tier {
@@ -26,8 +27,7 @@ constexpr double early_part =
 constexpr double enough_paces = 1.25;  // of touched pages, from which on a cycle may end early
 constexpr std::array<double, 5> wide_s = {0.004, 0.016, 0.064, 0.25, 1};
 constexpr double shortest_look_s = 0.0005, longest_look_s = 0.7, least_touched = 32;
-constexpr double pace_step = 0.3;    // weight of the newest scout
-constexpr double usual_fault = 1.8;  // of a fault among many, against one by itself
+constexpr double pace_step = 0.3;  // weight of the newest scout
 
 // What a page and a run cost in a cycle: arming, disarming, some looks, some faults.
 double page_ns(const SampleCosts& costs) {
