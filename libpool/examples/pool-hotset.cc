@@ -27,8 +27,9 @@ using Clock = std::chrono::steady_clock;
 constexpr uint64_t page_bytes = POOL_PAGE_BYTES;
 
 struct Settings {
-    double seconds = 20;          // with tiering (or of the only phase)
-    double baseline_seconds = 5;  // without
+    double seconds = 20;           // with tiering (or of the only phase)
+    double baseline_seconds = 5;   // without
+    uint64_t until_percent = 101;  // near: enough of the phase with tiering
     uint64_t bytes = 40 << 20;
     uint64_t hot_bytes = 8 << 20;
     uint64_t near_limit_bytes = 12 << 20;
@@ -46,11 +47,14 @@ struct Settings {
 
 constexpr double check_off_percent = 20;  // at most, without tiering
 constexpr double check_on_percent = 70;   // at least, with it
+constexpr size_t least_seconds = 9;       // before --until ends a phase
 
 constexpr const char* usage =
     "usage: pool-hotset [options]\n"
     "  --tiering off|on|both    both (default): without first, then with, on the same data\n"
     "  --seconds S              of the phase with tiering, default 20\n"
+    "  --until P                with tiering it ends before, once P % were near in the last third\n"
+    "                           (of 9 seconds or more)\n"
     "  --baseline-seconds S     of the phase without, default 5\n"
     "  --bytes N                data set, on the far tier; default 40M\n"
     "  --hot-bytes N            scattered pages that get most accesses, default 8M\n"
@@ -105,6 +109,7 @@ void apply(Settings& s, const std::string& option, const std::string& word) {
         uint64_t number = parse_number(option, word);
         if (option == "seconds") s.seconds = double(number);
         if (option == "baseline-seconds") s.baseline_seconds = double(number);
+        if (option == "until") s.until_percent = number;
         if (option == "bytes") s.bytes = number;
         if (option == "hot-bytes") s.hot_bytes = number;
         if (option == "hot-percent") s.hot_percent = number;
@@ -123,8 +128,9 @@ Settings parse(int argc, char** argv) {
         {"near-limit", 1, nullptr, 0}, {"mover", 1, nullptr, 0},
         {"budget", 1, nullptr, 0},     {"seed", 1, nullptr, 0},
         {"hot", 1, nullptr, 0},        {"gain", 1, nullptr, 0},
-        {"check", 0, nullptr, 0},      {"json", 0, nullptr, 0},
-        {"help", 0, nullptr, 'h'},     {nullptr, 0, nullptr, 0},
+        {"until", 1, nullptr, 0},      {"check", 0, nullptr, 0},
+        {"json", 0, nullptr, 0},       {"help", 0, nullptr, 'h'},
+        {nullptr, 0, nullptr, 0},
     };
     Settings s;
     int index = 0;
@@ -238,7 +244,7 @@ std::vector<char> is_near(const std::vector<int>& nodes, const pool::Topology& t
 }
 
 Phase run_phase(Data& data, const pool::Topology& topology, const std::string& tiering,
-                double seconds) {
+                double seconds, double until_percent = 101) {
     Phase phase;
     phase.tiering = tiering;
     auto wall_start = Clock::now();
@@ -247,7 +253,10 @@ Phase run_phase(Data& data, const pool::Topology& topology, const std::string& t
     };
     auto before = is_near(data.where(), topology);
     data.take_counts();
-    while (since(wall_start) < seconds) {
+    auto enough = [&] {
+        return phase.near_percent.size() >= least_seconds && phase.settled() >= until_percent;
+    };
+    while (since(wall_start) < seconds && !enough()) {
         auto start = Clock::now();
         while (since(start) < 1) {
             for (int i = 0; i < 256; ++i) data.access();
@@ -425,7 +434,7 @@ int main(int argc, char** argv) {
         if (!tiering) stop(1, tiering.error().message);
         auto added = tiering->add(arena->base(), arena->size_bytes());
         if (!added) stop(1, added.error().message);
-        phases.push_back(run_phase(data, *topology, "on", s.seconds));
+        phases.push_back(run_phase(data, *topology, "on", s.seconds, double(s.until_percent)));
         effort = effort_of(*tiering);
     }
     std::string failure = failed_check(phases);
