@@ -130,6 +130,8 @@ class Engine {
     Situation situation();
     void settle_overhead(double now_s);
     uint64_t room_pages(const std::vector<int>& nodes);
+    uint64_t deficit_pages();
+    uint64_t whole_units(std::span<const PageId> pages, uint64_t wanted, uint64_t most) const;
     uint64_t tracked_pages() const;
     Place place_of(int node) const;
     PageId allocate(uint32_t blocks) const;

@@ -45,10 +45,7 @@ Situation Engine::situation() {
     const uint64_t near_now = policy_.status().near_pages;
     const uint64_t room = room_pages(config_.near_nodes);
     // What the kernel lacks is taken from what we may fill: some pages leave before any can come.
-    uint64_t deficit = 0;
-    for (int node : config_.near_nodes) {
-        deficit += kernel_.deficit_bytes(node).value_or(0) / page_bytes;
-    }
+    const uint64_t deficit = deficit_pages();
     const uint64_t within = near_now + room;
     now.near_pages = std::min(limit, within > deficit ? within - deficit : 0);
     now.near_room_pages = std::min(room, limit > near_now ? limit - near_now : 0);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "one_cpu.h"
 #include "tier/engine.h"
 #include "uapi.h"
 
@@ -112,6 +113,20 @@ void Engine::split(const Plan& plan) {
     }
 }
 
+// The first `wanted` pages or a few more, `most` at most, without cutting a huge one: it moves
+// whole whatever part of it is asked for.
+uint64_t Engine::whole_units(std::span<const PageId> pages, uint64_t wanted, uint64_t most) const {
+    auto cuts = [&](uint64_t count) {
+        return count > 0 && count < pages.size() && huge_[pages[count] / block_pages] &&
+               pages[count] / block_pages == pages[count - 1] / block_pages;
+    };
+    uint64_t count = std::min<uint64_t>(wanted, pages.size());
+    while (cuts(count)) ++count;
+    if (count <= most) return count;
+    for (count = std::min<uint64_t>(wanted, pages.size()); cuts(count);) --count;
+    return count;
+}
+
 // Room first, then move, in batches, with the room asked anew before each.
 void Engine::carry_out(const Plan& plan) {
     const double start_s = clock_.now_s();
@@ -119,28 +134,38 @@ void Engine::carry_out(const Plan& plan) {
     std::span<const PageId> demote = plan.demote, promote = plan.promote;
     const bool known = move_cost_.known();
     uint64_t near_pages = policy_.status().near_pages;
-    uint64_t vacated = 0;  // by us just now: per-CPU lists hide such pages from MemFree
+    // Pages that leave are free for us, though a CPU's list of free pages may hide them from
+    // MemFree: so there is room by our own account, as long as MemFree may be that far off.
+    auto room_now = [&] {
+        return int64_t(room_pages(config_.near_nodes)) - int64_t(deficit_pages());
+    };
+    int64_t own_room = room_now(), vacated = 0;
+    const OneCpu stay;
     while (!demote.empty() || !promote.empty()) {
         if (clock_.now_s() - start_s > carry_out_limit_s) break;
         if (config_.move_limit_bytes_per_s > 0 && move_credit_bytes_ < page_bytes) break;
-        uint64_t room = near_pages < limit
-                            ? std::min(limit - near_pages, room_pages(config_.near_nodes) + vacated)
-                            : 0;
+        const int64_t free = std::min(own_room, room_now() + vacated);
+        const uint64_t room =
+            near_pages < limit ? std::min(limit - near_pages, uint64_t(std::max<int64_t>(free, 0)))
+                               : 0;
         const uint64_t batch = move_cost_.batch();
-        uint64_t wanted = std::min<uint64_t>(promote.size(), batch);
-        if (!demote.empty() && (room < wanted || wanted == 0)) {
-            uint64_t count = std::min<uint64_t>(demote.size(), batch);
-            uint64_t went = move_some(demote.first(count), config_.far_nodes, Place::far);
+        const uint64_t wanted = std::min<uint64_t>(promote.size(), batch);
+        const uint64_t count = whole_units(promote, std::min(wanted, room), room);
+        if (!demote.empty() && (wanted == 0 || count < wanted)) {
+            const uint64_t leave = whole_units(demote, batch, demote.size());
+            uint64_t went = move_some(demote.first(leave), config_.far_nodes, Place::far);
             near_pages -= std::min(near_pages, went);
-            vacated += went;
-            demote = demote.subspan(count);
+            own_room += int64_t(went);
+            vacated += int64_t(went);
+            demote = demote.subspan(leave);
             continue;
         }
-        if (wanted == 0 || room == 0) break;
-        uint64_t count = std::min(wanted, room);
+        if (count == 0) break;
         uint64_t came = move_some(promote.first(count), config_.near_nodes, Place::near);
         near_pages += came;
-        vacated -= std::min(vacated, came);
+        own_room -= int64_t(came);
+        // Too few: it is not where we thought.
+        vacated = came < count ? 0 : std::max<int64_t>(vacated - int64_t(came), 0);
         promote = promote.subspan(count);
         // Before the first move the plan rests on a guess of its cost: one batch, then decide anew.
         if (!known) break;
@@ -216,6 +241,15 @@ void Engine::learn_call_cost(uint64_t address) {
 Place Engine::place_of(int node) const {
     if (contains(config_.near_nodes, node)) return Place::near;
     return contains(config_.far_nodes, node) ? Place::far : Place::nowhere;
+}
+
+// What the kernel itself lacks of near memory.
+uint64_t Engine::deficit_pages() {
+    uint64_t pages = 0;
+    for (int node : config_.near_nodes) {
+        pages += kernel_.deficit_bytes(node).value_or(0) / page_bytes;
+    }
+    return pages;
 }
 
 uint64_t Engine::room_pages(const std::vector<int>& nodes) {

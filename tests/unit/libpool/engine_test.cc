@@ -23,6 +23,7 @@ class World final : public Sampler, public Kernel, public Clock {
     std::vector<double> rates;
     std::vector<int> nodes;
     uint64_t near_room_pages = 1 << 20;  // apart from what the moves take
+    uint64_t most_hidden = 0;            // of pages that leave, that a CPU keeps for a while
     uint64_t near_most = 0;              // most pages that were ever near
     double end_s = 60;
     SampleCosts costs{100, 1000, 1000, 20};
@@ -132,6 +133,9 @@ class World final : public Sampler, public Kernel, public Clock {
                 }
                 for (size_t part = first; part < end; ++part) {
                     near_room_pages += targets[i] == near_node ? -1 : 1;
+                    const bool leaves = targets[i] != near_node;
+                    hidden_ = leaves ? std::min(hidden_ + 1, most_hidden)
+                                     : std::min(hidden_, near_room_pages);
                     nodes[part] = targets[i];
                     ++moves_of_page[part];
                     now_s_ += move_cost_s;
@@ -145,7 +149,7 @@ class World final : public Sampler, public Kernel, public Clock {
         return 0;
     }
     Result<uint64_t> room_bytes(int node) override {
-        return node == near_node ? near_room_pages * 4096 : uint64_t(1) << 40;
+        return node == near_node ? (near_room_pages - hidden_) * 4096 : uint64_t(1) << 40;
     }
 
     Result<void> split_huge(pid_t, uint64_t address) override {
@@ -165,6 +169,7 @@ class World final : public Sampler, public Kernel, public Clock {
     double program_cpu_s() override { return now_s_ + cpu_s_; }
     bool wait(double seconds) override {
         now_s_ += seconds;
+        hidden_ = 0;
         if (at_time) at_time(now_s_);
         return now_s_ < end_s;
     }
@@ -173,6 +178,7 @@ class World final : public Sampler, public Kernel, public Clock {
     static constexpr double partly_asked = -1;  // a huge page: cannot be armed
     std::mt19937_64 random_;
     double now_s_ = 0, cpu_s_ = 0, armed_at_s_ = 0;
+    uint64_t hidden_ = 0;
     std::vector<AddressRun> armed_;
     std::vector<double> first_touch_s_;
     Look look_;
@@ -242,6 +248,27 @@ TEST(Engine, NeverFillsMoreThanTheLiveRoom) {
     Trip run(world, config_with_limit(800));
     EXPECT_EQ(world.near_most, 200u);
     EXPECT_EQ(run.engine.status().failed_pages, 0u);  // it knew before it tried
+}
+
+TEST(Engine, KnowsTheRoomThatACpuKeepsToItself) {
+    World world(3000);
+    heat_up(world, 2000, 900, 300, 0.1);
+    for (size_t page = 0; page < 1000; ++page) world.nodes[page] = near_node;
+    world.near_room_pages = 0;
+    world.most_hidden = 200;
+    Trip run(world, config_with_limit(5000));
+    EXPECT_GT(world.near_share(), 0.97);
+    EXPECT_EQ(run.engine.status().failed_pages, 0u);
+}
+
+TEST(Engine, NoBatchCutsAHugePage) {
+    World world(8 * block_pages);
+    world.huge.assign(8, true);
+    world.sees_parts = false;
+    heat_up(world, 2 * block_pages, 3 * block_pages, 3, 0.001);
+    Trip run(world, config_with_limit(2 * block_pages + 300));
+    EXPECT_EQ(world.near_most, 2 * block_pages);
+    EXPECT_EQ(run.engine.status().promoted_pages % block_pages, 0u);
 }
 
 TEST(Engine, ALowerLimitMakesTheColdestLeave) {
