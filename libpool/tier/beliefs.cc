@@ -159,8 +159,9 @@ Prior prior_among(const std::array<uint64_t, belief_count>& pages) {
 }
 
 BeliefUpdate::BeliefUpdate(std::span<const double> rungs_s, double forget, const Prior& prior)
-    : rungs_(rungs_s.size()), forget_(float(forget)), nexts_(belief_count) {
+    : rungs_(rungs_s.size()), forget_(float(forget)) {
     if (rungs_ == 0 || rungs_ > rung_limit) std::abort();
+    nexts_.resize(belief_count * (rungs_ + 1));
     for (size_t i = 0; i < belief_points; ++i) {
         const double rate = point_rate(i);
         double before = 1;  // chance of no touch up to the look before

@@ -94,7 +94,7 @@ class BeliefUpdate {
     };
     const Next& known(Belief belief, Sight sight) {
         const size_t outcome = sight == not_touched ? rungs_ : sight;
-        Next& next = nexts_[belief][outcome];
+        Next& next = nexts_[belief * (rungs_ + 1) + outcome];
         if (!next.known) next = successor(belief, outcome);
         return next;
     }
@@ -109,7 +109,7 @@ class BeliefUpdate {
     float forget_;
     std::array<Moments, rung_limit + 1> prior_moments_;  // of the prior
     std::array<Prior, rung_limit + 1> likelihood_;
-    std::vector<std::array<Next, rung_limit + 1>> nexts_;  // by belief
+    std::vector<Next> nexts_;  // by belief and outcome
 };
 
 // Of exact counts: the next belief after `count` touches in `seconds`.

@@ -47,7 +47,8 @@ Class class_of(PageState state, Respect respect) {
     return nothing;
 }
 
-// Pages that are counted and moved as one: a page, or all of a huge one.
+// Pages that are counted and moved as one: a page, or all of a huge one. Until a visit says that it
+// has seen enough.
 template <typename Pages, typename Visit>
 void each_unit(Pages& pages, const std::vector<HintedRun>& hints, Visit visit) {
     for (size_t b = 0; b < pages.blocks.size(); ++b) {
@@ -62,7 +63,7 @@ void each_unit(Pages& pages, const std::vector<HintedRun>& hints, Visit visit) {
                     if (page >= hinted.run.first && page < hinted.run.end()) hint = hinted.hint;
                 }
             }
-            visit(page, std::min<uint32_t>(step, block.pages - i), hint);
+            if (!visit(page, std::min<uint32_t>(step, block.pages - i), hint)) return;
         }
     }
 }
@@ -219,16 +220,19 @@ constexpr PageId no_page = UINT32_MAX;
 
 void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect respect, Quota quota,
              Plan& plan) {
-    if (plan.demote.empty() && plan.promote.empty()) return;
+    uint64_t left = plan.demote.size() + plan.promote.size();
+    if (left == 0) return;
     each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
-        if (hint == Hint::pinned_near) return;
+        if (hint == Hint::pinned_near) return true;
         Class kind = class_of(pages.states[page], respect);
-        if (kind > outsider) return;
+        if (kind > outsider) return true;
         Belief belief = believed(pages, page, hint);
-        if (quota.take[kind][belief] < unit) return;
+        if (quota.take[kind][belief] < unit) return true;
         quota.take[kind][belief] -= unit;
         auto& list = kind == guest || kind == local ? plan.demote : plan.promote;
         for (uint32_t i = 0; i < unit; ++i) list[quota.at[kind][belief]++] = page + i;
+        left -= unit;
+        return left > 0;
     });
     std::erase(plan.demote, no_page);  // quotas that only a part of a huge page would have filled
     std::erase(plan.promote, no_page);
@@ -303,6 +307,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
             kind = kind == exile || kind == outsider ? still_far : still_near;
         counts[kind][believed(pages, page, hint)] += unit;
         if (unit == block_pages) huge[kind][believed(pages, page, hint)] += unit;
+        return true;
     };
     each_unit(pages, hints, [&](PageId page, uint32_t unit, Hint hint) {
         PageState& state = pages.states[page];
@@ -314,6 +319,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         if (hint == Hint::pinned_near && state.place() == Place::far) {
             for (uint32_t i = 0; i < unit; ++i) pinned.push_back(page + i);
         }
+        return true;
     });
     if (respect == Respect::all && choice.near > capacity) {
         respect = Respect::credit;

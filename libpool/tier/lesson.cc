@@ -44,7 +44,6 @@ Lesson::Lesson(Pages& pages, const Schedule& schedule, const Reading& reading,
       telling_s_(reading.rungs_s[telling_]),
       booking_s_(reading.counts.empty() ? reading.rungs_s[booking_] : reading.rungs_s.back()),
       small_(reading.rungs_s, background.forgetting, background.prior),
-      huge_(stretched(reading.rungs_s), background.forgetting, background.prior),
       value_(reading.rungs_s) {}
 
 Sums Lesson::learn() {
@@ -124,7 +123,10 @@ void Lesson::learn_segment(Run segment, const Sight* sights, const uint32_t* cou
             if (state.guest()) sums_.deviants.guests += stands_for * value_.low(sights[0]);
             if (state.exile()) sums_.deviants.exiles += stands_for * value_.high(sights[0]);
         }
-        Belief next = huge_.next(pages_.belief(first), sights[0], dice_);
+        if (!huge_) {
+            huge_.emplace(stretched(reading_.rungs_s), background_.forgetting, background_.prior);
+        }
+        Belief next = huge_->next(pages_.belief(first), sights[0], dice_);
         pages_.set_belief({first, block.pages}, next);
         return;
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "tier/books.h"
@@ -54,9 +55,10 @@ class Lesson {
     const Reading& reading_;
     Background background_;
     uint64_t& dice_;
-    size_t telling_, booking_;      // rungs
-    double telling_s_, booking_s_;  // their times
-    BeliefUpdate small_, huge_;     // of pages, of huge pages
+    size_t telling_, booking_;          // rungs
+    double telling_s_, booking_s_;      // their times
+    BeliefUpdate small_;                // of pages
+    std::optional<BeliefUpdate> huge_;  // of huge pages: made when there is one
     TouchValue value_;
     // By belief, made when needed: what a touch stands for (of small and of huge pages), and on
     // which sides of the boundary its page may be. Floating point for each page would be dear,

@@ -50,6 +50,7 @@ struct Block {
     uint16_t hot : 1 = 0;      // of a uniform one: above the boundary
     uint16_t hinted : 1 = 0;
     uint16_t turns : 2 = 0;  // how often it turned as a whole lately
+    uint16_t near = 0;       // of its pages: so many are near
 };
 
 // All tracked pages, by PageId; numbers that are not tracked are Place::nowhere.

@@ -40,6 +40,8 @@ uint64_t Places::put(std::span<const PageId> pages, Place where, uint64_t near_p
         PageState& state = pages_.states[page];
         Place before = state.place();
         if (before == where) continue;
+        uint16_t& near_in_block = pages_.blocks[page / block_pages].near;
+        near_in_block = uint16_t(near_in_block + (where == Place::near) - (before == Place::near));
         counts_.guests -= state.guest();
         counts_.exiles -= state.exile();
         if (where == Place::nowhere) {

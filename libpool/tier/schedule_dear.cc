@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <span>
 
 #include "tier/progress.h"
 #include "tier/schedule.h"
@@ -51,8 +50,7 @@ void Schedule::add_stretches(const Pages& pages, size_t length, size_t count,
     for (size_t i = 0; i < pages.blocks.size(); ++i) {
         if (pages.blocks[i].pages == 0) continue;
         tracked.push_back(uint32_t(i));
-        const auto states = std::span(pages.states).subspan(i * block_pages, block_pages);
-        near.push_back(double(std::ranges::count(states, Place::near, &PageState::place)));
+        near.push_back(double(pages.blocks[i].near));
         all_near += near.back();
     }
     const size_t all = tracked.size();

@@ -39,7 +39,7 @@ constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a su
 // More than such a part of what fits near that is moved, or waits, is worth another decision.
 constexpr uint64_t again_part = 16;
 constexpr double again_s = 1;
-constexpr double scouts_decide_s = 5;  // between decisions on scouts alone
+constexpr double scouts_decide_s = 15;  // between decisions on scouts alone
 // A block may turn thrice, and once more each so many seconds: what streams in rounds turns for
 // ever, and its average is what counts.
 constexpr double turns_fade_s = 60;
