@@ -139,6 +139,7 @@ class World final : public Sampler, public Kernel, public Clock {
                     nodes[part] = targets[i];
                     ++moves_of_page[part];
                     now_s_ += move_cost_s;
+                    cpu_s_ += move_cost_s;
                 }
             }
             status[i] = nodes[index];
