@@ -208,22 +208,21 @@ ProcessFacts process_facts(pid_t pid) {
 }
 
 Result<pid_t> speaker_of(pid_t pid) {
-    Connection connection(pid, default_deadline_s);
-    auto opened = connection.open();
-    if (!opened && opened.error().code != ENOENT) return std::unexpected(opened.error());
-    if (opened) {
-        // One that runs untiered may be tiered from outside.
-        auto said = ask_status(pid);
-        if (!said || said->state == TieringState::tiered) return pid;
+    auto own = ask_status(pid);
+    if (own && own->state == TieringState::tiered) return pid;
+    // One that runs untiered may be tiered from outside, and so may one that is not heard.
+    if (!own && own.error().code != ENOENT && own.error().code != ETIMEDOUT) {
+        return std::unexpected(own.error());
     }
     for (pid_t other : tiered_processes().value_or(std::vector<pid_t>{})) {
+        if (other == pid) continue;
         ProcessFacts facts = process_facts(other);
         if (!facts.exists || facts.uid != 0) continue;  // others cannot attach
         auto said = ask_status(other, 1);
-        if (said && said->target == pid && other != pid) return other;
+        if (said && said->target == pid) return other;
     }
-    if (opened) return pid;
-    return std::unexpected(opened.error());
+    if (own) return pid;
+    return std::unexpected(own.error());
 }
 
 Result<std::string> ask(pid_t pid, const Request& request, double deadline_s) {

@@ -31,7 +31,8 @@ struct ProcessFacts {
 };
 ProcessFacts process_facts(pid_t pid);
 
-// Who answers for a process: itself, or who has attached to it. Errors as ask().
+// Who answers for a process: itself, or who has attached to it. It is asked for its status once, so
+// an answer that is none is told at once and silence costs one deadline. Errors as ask().
 Result<pid_t> speaker_of(pid_t pid);
 
 // One request, one line. Errors: ESRCH no such process; ENOENT it is not tiered; EACCES; EPERM the

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """status, top, explain, set, record: what pooltier asks, and whom it does not believe."""
 
+import concurrent.futures
 import json
 import os
 import re
@@ -102,16 +103,18 @@ class Strangers(PooltierTest):
                              (b'{"ok":{"pid":"x"}}\n', '"pid" is not of the form that was expected'),
                              (b"{}\n", "the answer holds neither ok nor error")):
             with self.subTest(answer=answer[:20]):
-                with Socket(answer):
+                with Socket(answer) as socket:
                     self.assert_refused(pooltier("status", me), 3, f"process {me}: {said}")
+                self.assertEqual(len(socket.requests), 1)  # told at once: it is not asked again
 
     def test_half_a_line_and_too_long_a_line(self):
         me = os.getpid()
         for answer, said in ((b'{"ok":', "ended the talk without an answer"), (b"", "ended the talk without an answer"),
                              (b"x" * (5 << 20), "answers with more than 4194304 bytes")):
             with self.subTest(answer=answer[:20]):
-                with Socket(answer):
+                with Socket(answer) as socket:
                     self.assert_refused(pooltier("status", me), 3, f"process {me} {said}")
+                self.assertEqual(len(socket.requests), 1)
 
     def test_a_process_that_says_it_is_another(self):
         self.socket(b'{"ok":{"pid":1,"state":"tiered"}}\n')
@@ -122,21 +125,23 @@ class Strangers(PooltierTest):
         self.assert_refused(pooltier("status", os.getpid()), 1, "\\x1b[31mred\\x0asecond line")
 
     def test_a_process_that_hangs_costs_three_seconds(self):
-        self.socket(None)
+        hanging = self.socket(None)
         began = time.monotonic()
         done = pooltier("status", os.getpid())
         self.assert_refused(done, 3, f"process {os.getpid()} does not answer (is it stopped?)")
         self.assertGreater(time.monotonic() - began, 2.5)
+        self.assertEqual(len(hanging.requests), 1)  # and no more
 
     def test_a_stopped_process_does_not_hide_the_others(self):
         stopped, other = self.fake(), self.fake()
         os.kill(stopped.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads
         self.addCleanup(os.kill, stopped.pid, signal.SIGCONT)
-        out = pooltier("status").out
-        self.assertRegex(out, rf"(?m)^{stopped.pid} +fake-tiered .*does not answer")
-        self.assertRegex(out, rf"(?m)^{other.pid} +fake-tiered .*tiered$")
-        told = {one["pid"]: one for one in json.loads(pooltier("status", "--json").out)}
+        with concurrent.futures.ThreadPoolExecutor() as both:  # they wait for it at the same time
+            table, as_json = both.map(lambda words: pooltier(*words).out, (("status",), ("status", "--json")))
+        self.assertRegex(table, rf"(?m)^{stopped.pid} +fake-tiered .*does not answer")
+        self.assertRegex(table, rf"(?m)^{other.pid} +fake-tiered .*tiered$")
+        told = {one["pid"]: one for one in json.loads(as_json)}
         self.assertIn("does not answer", told[stopped.pid]["error"])
 
 
@@ -249,13 +254,19 @@ class Others(PooltierTest):
         fake, path = self.fake(), os.path.join(self.folder, "trace")
         recorder = subprocess.Popen([POOLTIER, "record", str(fake.pid), path, "--seconds", "60", "--epoch-ms", "100"],
                                     stderr=subprocess.PIPE, text=True)
-        time.sleep(0.5)
+        self.addCleanup(recorder.kill)
+        until = time.monotonic() + PATIENCE_S
+        while subprocess.run(["grep", "--quiet", "--no-messages", "^epoch ", path]).returncode != 0:
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.05)
         fake.stop()
         _, err = recorder.communicate(timeout=PATIENCE_S)
-        # Between two questions, or in the middle of an answer.
-        self.assertIn((recorder.returncode, err), [
-            (1, f"pooltier: there is no process {fake.pid}\n"),
-            (3, f"pooltier: process {fake.pid} ended the talk without an answer\n")])
+        # Between two questions, in the middle of an answer, or while it ends: it has no socket any more and is
+        # still a process.
+        self.assertRegex(f"{recorder.returncode} {err}",
+                         rf"\A1 pooltier: there is no process {fake.pid}\n\Z|"
+                         rf"\A3 pooltier: process {fake.pid} ended the talk without an answer\n\Z|"
+                         rf"\A1 pooltier: process {fake.pid} \(.*\) is not tiered: [^\n]*\n\Z")
         with open(path) as file:
             self.assertRegex(file.read(), r"\nepoch [0-9* ]+\n\Z")  # whole lines only
 
