@@ -13,7 +13,7 @@ TESTBED := qemu-testbed/testbed
 POOLTRACE := $(HOST)/libpool/pooltrace/pooltrace
 SEEDS ?= 10000
 BUILD_ASAN = cmake --build build/asan -j$(JOBS) --target unit-tests --target scenario --target fmsim
-CTEST_ASAN = ctest --test-dir build/asan --output-on-failure -j$(JOBS) -L 'unit|scenario|sim'
+CTEST_ASAN = ctest --test-dir build/asan --output-on-failure -L 'unit|scenario|sim'
 export CXLPOOL_FMD := $(CURDIR)/$(HOST)/fabric-manager/fmd
 export CXLPOOL_FMCTL := $(CURDIR)/$(HOST)/fabric-manager/fmctl/fmctl
 export CXLPOOL_OVERLAY := $(CURDIR)/build/overlay
@@ -50,14 +50,17 @@ try: setup ## fmd on a simulated rack and a shell in which fmctl works: no guest
 	@cmake --build $(HOST) -j$(JOBS) --target fmd --target fmctl
 	@qemu-testbed/demo/try
 
-# Unit tests are compiled and run once, with the sanitizers; scenarios and simulator in both builds. Guest
-# tests leave some of the CPUs idle, and a compiler that takes only that makes the second build meanwhile.
-# Its tests have deadlines: they come when the guests are gone.
+# Unit tests are compiled and run once, with the sanitizers; scenarios and simulator in both builds. All CPUs are kept
+# busy: guest tests leave some of them idle, and a compiler that takes only that makes the second build meanwhile;
+# beside two tests with guests at a time run those that mostly wait. Then the demo has half of the machine, for it
+# promises an end in time, and the second build's tests, which have deadlines, the other half.
 test: build guest build/asan/build.ninja ## All tests, guests included
 	@chrt --idle 0 $(BUILD_ASAN) >build/asan.log 2>&1 & compiler=$$!; failed=0; \
-	ctest --test-dir $(HOST) --output-on-failure -j$(JOBS) -LE unit || failed=1; \
-	wait $$compiler || { cat build/asan.log; exit 1; }; \
-	$(CTEST_ASAN) || failed=1; \
+	ctest --test-dir $(HOST) --output-on-failure -j$$(($(JOBS) + 1)) -LE 'unit|demo' || failed=1; \
+	ctest --test-dir $(HOST) --output-on-failure -L demo >build/demo.log 2>&1 & demo=$$!; \
+	if wait $$compiler; then nice -n 10 $(CTEST_ASAN) -j$$((($(JOBS) + 1) / 2)) || failed=1; \
+	else cat build/asan.log; failed=1; fi; \
+	wait $$demo || failed=1; cat build/demo.log; \
 	exit $$failed
 
 test-quick: build ## The tests that need no guest, without sanitizers
@@ -70,7 +73,7 @@ build/asan/build.ninja: | setup
 
 test-asan: setup build/asan/build.ninja ## Unit, scenario and simulator tests under AddressSanitizer and UBSan
 	@$(BUILD_ASAN)
-	@$(CTEST_ASAN)
+	@$(CTEST_ASAN) -j$(JOBS)
 
 bench: build guest ## Request to node and release against stock cxl create-region; store; simulator
 	@tests/bench/run

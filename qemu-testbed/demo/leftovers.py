@@ -12,6 +12,7 @@ from pathlib import Path
 
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 OURS = re.compile(r"cxlpool|testbed|fmd|poold|qemu|memtool|\.pool")
+TESTS = re.compile(r"-test-")  # folders of unit tests, which `make test` runs beside the demo
 # In the checkout: what programs drop, not what people write.
 DROPPED = re.compile(r"(\.(pyc|log|sock|db|db-wal|db-shm|pid|pool|partial|cpio|ko|o)|/core(\.\d+)?)$")
 
@@ -52,7 +53,7 @@ class Before:
                 and (str(self._checkout) in m or "cxlpool" in m)]
 
     def files(self) -> list[str]:
-        new = [e for e in _entries() - self._entries if OURS.search(e)]
+        new = [e for e in _entries() - self._entries if OURS.search(e) and not TESTS.search(e)]
         return sorted(new) + sorted(_dropped(self._checkout, self._build) - self._files)
 
 

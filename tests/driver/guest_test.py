@@ -160,7 +160,7 @@ class Bed:
         self.poll_every(600000)
 
     def argv(self, verb, *words):
-        return [str(TESTBED), verb, "--dir", str(self.run), *map(str, words)]
+        return [sys.executable, str(TESTBED), verb, "--dir", str(self.run), *map(str, words)]
 
     def call(self, verb, *words, capture=True, timeout=120):
         return subprocess.run(self.argv(verb, *words), text=True, timeout=timeout,

@@ -71,7 +71,7 @@ class Bed:
         return self.out(host, "sh", "-c", script)
 
     def popen(self, host, *argv, **how):
-        return subprocess.Popen([str(common.TESTBED), "exec", "--dir", str(self.run), host, *argv],
+        return subprocess.Popen([*common.COMMAND, "exec", "--dir", str(self.run), host, *argv],
                                 **how)
 
     def pid(self, host) -> int:
@@ -451,8 +451,8 @@ class Guests(unittest.TestCase):
         pool = self.other.run / "pool/p.pool"
         with open(pool, "r+b") as f:
             f.write(b"old bytes")
-        again = subprocess.Popen([str(common.TESTBED), "up", "--dir", str(self.other.run),
-                                  str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        again = subprocess.Popen([*common.COMMAND, "up", "--dir", str(self.other.run), str(file)],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (self.other.run / "h1/qmp.sock").exists():
             time.sleep(0.02)
         again.kill()

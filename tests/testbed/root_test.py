@@ -139,7 +139,7 @@ K={KERNEL}; Q=11.1.3; set -e
         self.assertEqual(self.calls(), 1)
 
     def start(self):
-        return subprocess.Popen([str(common.TESTBED), "root"], env={**os.environ, **self.env},
+        return subprocess.Popen([*common.COMMAND, "root"], env={**os.environ, **self.env},
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def build_held(self):
