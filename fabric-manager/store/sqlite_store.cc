@@ -24,9 +24,19 @@ std::unexpected<Error> file_error(const std::filesystem::path& path, const char*
         fmt::format("state {} cannot be {}: {}", path.string(), verb, std::strerror(error)));
 }
 
+// What SQLite keeps of a state, or has left behind of it.
+void remove_files(const std::filesystem::path& state) {
+    for (const char* suffix : {"", "-wal", "-journal"}) {
+        ::unlink((state.string() + suffix).c_str());
+    }
+}
+
 // Makes the file before SQLite does: 0600 from its first instant, and its name durable.
-Result<void> make_private_file(const std::filesystem::path& path) {
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+Result<void> make_private_file(const std::filesystem::path& path, bool& made) {
+    constexpr int flags = O_RDWR | O_CREAT | O_CLOEXEC;
+    int fd = ::open(path.c_str(), flags | O_EXCL, 0600);
+    made = fd >= 0;
+    if (!made && errno == EEXIST) fd = ::open(path.c_str(), flags, 0600);
     if (fd < 0) return file_error(path, "opened", errno);
     struct stat status = {};
     int error = 0;
@@ -67,14 +77,17 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::filesystem::pa
     if (error) return file_error(path, "opened", error.value());
     auto lock = StateLock::take(resolved);
     if (!lock) return std::unexpected(lock.error());
-    if (auto made = make_private_file(resolved); !made) return std::unexpected(made.error());
 
     std::unique_ptr<SqliteStore> store(new SqliteStore(resolved, std::move(*lock)));
+    if (auto ok = make_private_file(resolved, store->made_); !ok) {
+        return std::unexpected(ok.error());
+    }
     if (auto ok = store->connect(vfs); !ok) return std::unexpected(ok.error());
     if (auto ok = store->identify(); !ok) return std::unexpected(ok.error());
     if (auto ok = store->configure(); !ok) return std::unexpected(ok.error());
     if (auto ok = store->check_integrity(); !ok) return std::unexpected(ok.error());
     store->lock_.keep();
+    store->made_ = false;
     return store;
 }
 
@@ -84,6 +97,7 @@ SqliteStore::SqliteStore(std::filesystem::path path, StateLock lock)
 SqliteStore::~SqliteStore() {
     sqlite3_finalize(insert_);
     sqlite3_close(db_);
+    if (made_) remove_files(path_);  // while it is still locked
 }
 
 Result<void> SqliteStore::connect(const std::string& vfs) {

@@ -4,7 +4,7 @@
 //   CREATE TABLE journal(seq INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
 // `record` is the text of store/codec.h. The file is 0600 and belongs to one fmd at a time.
 // Everything is checked when it is opened; a file that is damaged, newer or not ours is refused and
-// left as it is.
+// left as it is. A state that cannot be created leaves no file.
 #pragma once
 
 #include <filesystem>
@@ -55,6 +55,7 @@ class SqliteStore final : public Store {
     sqlite3* db_ = nullptr;
     sqlite3_stmt* insert_ = nullptr;
     bool fresh_ = false;  // has no schema yet
+    bool made_ = false;   // the file, by an open() that has not succeeded yet
     std::optional<Error> poison_;
 };
 

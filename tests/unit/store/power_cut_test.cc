@@ -3,6 +3,8 @@
 // is there, and of the commit that was under way all or nothing.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "faulty_disk.h"
 #include "store/sqlite_store.h"
 #include "temp_dir.h"
@@ -142,6 +144,38 @@ TEST(FullDisk, PoisonsTheStoreAndIsNeverRetried) {
     auto again = SqliteStore::open(folder / "state.db");
     ASSERT_TRUE(again);
     EXPECT_EQ((*again)->load()->size(), 1u);
+}
+
+// As a first start of fmd on a disk that is full: refused at any effect, it leaves nothing behind.
+TEST(FullDisk, AStateThatCannotBeMadeLeavesNoFile) {
+    int effects = 0;
+    {
+        TempDir folder;
+        FaultyDisk disk;
+        ASSERT_TRUE(SqliteStore::open(folder / "state.db", disk.name()));
+        effects = disk.effects();
+    }
+    int refused = 0;
+    for (int full_at = 1; full_at <= effects; ++full_at) {
+        TempDir folder;
+        FaultyDisk disk;
+        disk.fail_once_at(full_at, SQLITE_FULL);
+        if (SqliteStore::open(folder / "state.db", disk.name())) continue;
+        ++refused;
+        EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "full at effect " << full_at;
+    }
+    EXPECT_GT(refused, 0);
+}
+
+// One that was there before, if only as an empty file, is not ours to remove.
+TEST(FullDisk, AnEmptyFileThatWasThereStays) {
+    TempDir folder;
+    const auto state = folder / "state.db";
+    std::ofstream(state).close();
+    FaultyDisk disk;
+    disk.fail_once_at(1, SQLITE_FULL);
+    ASSERT_FALSE(SqliteStore::open(state, disk.name()));
+    EXPECT_TRUE(std::filesystem::exists(state));
 }
 
 TEST(FailedSync, PoisonsTheStore) {
