@@ -82,7 +82,7 @@ def main(topology: str, checks: list, before_up=None, long: tuple = ()) -> None:
         rack.up(keep_pools=before_up is not None)
         rack.fmd_start()
         rack.wait_ready(seconds=60)
-        print(f"booted {topology} in {time.monotonic() - began:.1f} s", flush=True)
+        print(f"booted {Path(topology).stem} in {time.monotonic() - began:.1f} s", flush=True)
         for check in wanted:
             failed += run_one(rack, check)
         rack.check_splats()
