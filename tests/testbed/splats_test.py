@@ -48,6 +48,15 @@ testbed: h1 is ready after 5.50 s
 """
 
 
+# A move that found no room, whose trace is harmless once.
+NO_ROOM = """\
+[   52.575401] libpool: page allocation failure: order:0, mode:0x340cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_THISNODE), nodemask=(null),cpuset=/,mems_allowed=0-1
+[   52.576233] CPU: 1 UID: 0 PID: 224 Comm: libpool Tainted: G           OE       7.3.4+deb13-amd64 #1 PREEMPT(lazy)
+[   52.576658] Call Trace:
+[   52.577263]  <TASK>
+"""
+
+
 class Splats(unittest.TestCase):
     def test_each_splat_is_found(self):
         patterns = Patterns()
@@ -57,6 +66,14 @@ class Splats(unittest.TestCase):
 
     def test_a_clean_boot_passes(self):
         self.assertEqual(Patterns().scan(CLEAN), [])
+
+    def test_a_move_without_room_excuses_its_own_trace_alone(self):
+        self.assertEqual(Patterns().scan(NO_ROOM), [])
+        trace = "[   53.1] Call Trace:"
+        self.assertEqual([s.text for s in Patterns().scan(NO_ROOM + trace)], [trace])
+        self.assertEqual(len(Patterns().scan(NO_ROOM.splitlines()[0] + "\n" * 20 + trace)), 1)
+        other = NO_ROOM.replace("GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_THISNODE", "GFP_KERNEL")
+        self.assertEqual(len(Patterns().scan(other)), 1)
 
     def test_scan_tells_the_line(self):
         found = Patterns().scan(CLEAN + SPLATS)
