@@ -138,7 +138,7 @@ program=$!
 for i in $(seq 100); do
     sleep 0.4
     said=$(pooltier status --json $program)
-    case $said in *'"near_share":0.'[3-9]*'"split_blocks":'[1-9]*) break;; esac
+    case $said in *'"near_share":0.'[3-9]*'"split_blocks":'[2-9][0-9]*) break;; esac
 done
 pooltier status $program
 echo ---
