@@ -70,12 +70,11 @@ Result<void> Engine::add(const AddressRun& range) {
     if (huge_.size() < tracked->ids.end() / block_pages) {
         huge_.resize(tracked->ids.end() / block_pages);
     }
-    std::vector<PageId> all(range.pages);
-    for (size_t i = 0; i < all.size(); ++i) all[i] = tracked->first + PageId(i);
+    const Tracked& here = *tracked;
     auto place_in_order = std::find_if(tracked_.begin(), tracked_.end(),
                                        [&](const auto& other) { return other->ids.first > first; });
     tracked_.insert(place_in_order, std::move(tracked));
-    ask(all);
+    ask_all(here);
     return {};
 }
 
@@ -149,11 +148,7 @@ void Engine::set_nodes(std::vector<int> near, std::vector<int> far) {
     std::lock_guard guard(lock_);
     config_.near_nodes = std::move(near);
     config_.far_nodes = std::move(far);
-    for (const auto& tracked : tracked_) {
-        std::vector<PageId> all(tracked->range.pages);
-        for (size_t i = 0; i < all.size(); ++i) all[i] = tracked->first + PageId(i);
-        ask(all);
-    }
+    for (const auto& tracked : tracked_) ask_all(*tracked);
 }
 
 void Engine::set_near_limit(uint64_t bytes) {

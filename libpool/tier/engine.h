@@ -119,6 +119,7 @@ class Engine {
     void finish(const Look& look, std::vector<double> rungs_s, double start_s);
     void place_newborn(const Reading& reading);
     void refresh_places();
+    void ask_all(const Tracked& tracked);
     void ask(std::span<const PageId> pages);
     void decide(double now_s);
     void carry_out(const Plan& plan);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Of the engine: where pages are, and the moves and splits that were decided on.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "one_cpu.h"
@@ -11,6 +12,7 @@ namespace libpool::tier {
 
 namespace {
 
+constexpr size_t asked_at_once = 16384;    // pages
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
 
@@ -36,6 +38,16 @@ void Engine::refresh_places() {
     }
     refresh_at_ = (at + pages.size()) % all;
     ask(pages);
+}
+
+// In parts: the lists for all pages of a large range would be half a percent of its memory.
+void Engine::ask_all(const Tracked& tracked) {
+    std::vector<PageId> pages;
+    for (uint64_t at = 0; at < tracked.range.pages; at += pages.size()) {
+        pages.resize(std::min<uint64_t>(asked_at_once, tracked.range.pages - at));
+        std::iota(pages.begin(), pages.end(), tracked.first + PageId(at));
+        ask(pages);
+    }
 }
 
 void Engine::ask(std::span<const PageId> pages) {
