@@ -8,12 +8,13 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
+#include <cstdio>
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "read_text.h"
 #include "topology.h"
 #include "uapi.h"
 
@@ -49,9 +50,11 @@ class RealKernel final : public Kernel {
     }
 
     uint64_t resident_bytes(pid_t pid) override {
-        std::ifstream statm("/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/statm");
-        uint64_t all = 0, resident = 0;
-        return statm >> all >> resident ? resident * page_bytes : 0;
+        // Of a process whose first thread has ended only the others know.
+        auto statm = read_text(pid == 0 ? "/proc/thread-self/statm" : text("/proc/%d/statm", pid));
+        unsigned long long all = 0, resident = 0;
+        if (!statm || std::sscanf(statm->c_str(), "%llu %llu", &all, &resident) != 2) return 0;
+        return resident * page_bytes;
     }
 
     // Advice for one page of a large folio makes the kernel split it first. COLD does nothing else

@@ -3,25 +3,18 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <sstream>
+
+#include "read_text.h"
 
 namespace libpool {
 
 namespace {
 
 constexpr int node_limit = 1024;  // MAX_NUMNODES of any kernel
-
-Result<std::string> read_file(const std::string& path) {
-    std::ifstream file(path);
-    if (!file) return fail(ENOENT, "%s cannot be read", path.c_str());
-    std::stringstream content;
-    content << file.rdbuf();
-    return content.str();
-}
 
 // "Node 1 MemFree:  1234 kB" → {"MemFree": 1234 KiB in bytes}.
 std::map<std::string, uint64_t> parse_meminfo(const std::string& content) {
@@ -64,7 +57,7 @@ uint64_t or_zero(const std::map<std::string, uint64_t>& values, const char* key)
 }
 
 Result<std::vector<int>> read_list(const std::string& path) {
-    auto content = read_file(path);
+    auto content = read_text(path);
     if (!content) return std::unexpected(content.error());
     auto list = parse_list(*content);
     if (!list) return fail(EINVAL, "%s: %s", path.c_str(), list.error().sentence.c_str());
@@ -74,7 +67,7 @@ Result<std::vector<int>> read_list(const std::string& path) {
 // From the distance line of the node and the online nodes that its columns stand for.
 void set_nearest_cpus(const std::string& folder, Node& node, const std::vector<int>& online,
                       const std::vector<int>& with_cpus) {
-    auto content = read_file(folder + text("/node%d/distance", node.id));
+    auto content = read_text(folder + text("/node%d/distance", node.id));
     if (!content) return;
     std::istringstream words(*content);
     for (int column : online) {
@@ -92,7 +85,7 @@ void set_firmware_numbers(const std::string& node_folder, Node& node) {
     for (const char* access : {"/access0", "/access1"}) {
         std::string initiators = node_folder + access + "/initiators/";
         auto number = [&](const char* name) -> uint64_t {
-            auto content = read_file(initiators + name);
+            auto content = read_text(initiators + name);
             return content ? std::strtoull(content->c_str(), nullptr, 10) : 0;
         };
         node.read_latency_ns = number("read_latency");
@@ -109,17 +102,13 @@ struct KernelTier {
 };
 
 std::vector<KernelTier> read_kernel_tiers(const std::string& root) {
+    const std::string folder = root + "/sys/devices/virtual/memory_tiering";
     std::vector<KernelTier> tiers;
-    std::error_code ignored;
-    std::filesystem::directory_iterator folder(root + "/sys/devices/virtual/memory_tiering",
-                                               ignored);
-    for (; folder != std::filesystem::directory_iterator(); folder.increment(ignored)) {
+    for (const std::string& name : list_folder(folder)) {
         int id = 0;
-        std::string name = folder->path().filename();
         if (std::sscanf(name.c_str(), "memory_tier%d", &id) != 1) continue;
-        auto nodes = read_list(folder->path().string() + "/nodelist");
+        auto nodes = read_list(folder + "/" + name + "/nodelist");
         if (nodes && !nodes->empty()) tiers.push_back({id, *nodes});
-        if (ignored) break;
     }
     std::sort(tiers.begin(), tiers.end(), [](auto& a, auto& b) { return a.id < b.id; });
     return tiers;
@@ -240,7 +229,7 @@ Result<std::vector<Node>> read_nodes(const std::string& root) {
         std::string node_folder = folder + text("/node%d", id);
         auto cpus = read_list(node_folder + "/cpulist");
         if (cpus && !cpus->empty()) with_cpus.push_back(id);
-        auto meminfo = read_file(node_folder + "/meminfo");
+        auto meminfo = read_text(node_folder + "/meminfo");
         if (!meminfo) continue;  // went away between the two reads
         auto values = parse_meminfo(*meminfo);
         if (or_zero(values, "MemTotal") == 0) continue;
@@ -275,7 +264,7 @@ Result<Topology> read_topology(const std::string& root) {
 
 Result<uint64_t> read_node_free(const std::string& root, int node) {
     std::string path = root + text("/sys/devices/system/node/node%d/meminfo", node);
-    auto meminfo = read_file(path);
+    auto meminfo = read_text(path);
     size_t at = meminfo ? meminfo->find("MemFree:") : std::string::npos;
     unsigned long long kib = 0;
     if (at == std::string::npos || std::sscanf(meminfo->c_str() + at, "MemFree: %llu", &kib) != 1) {
@@ -285,7 +274,7 @@ Result<uint64_t> read_node_free(const std::string& root, int node) {
 }
 
 Result<std::map<int, uint64_t>> read_watermarks(const std::string& root) {
-    auto zoneinfo = read_file(root + "/proc/zoneinfo");
+    auto zoneinfo = read_text(root + "/proc/zoneinfo");
     if (!zoneinfo) return std::unexpected(zoneinfo.error());
     return parse_watermarks(*zoneinfo);
 }

@@ -73,7 +73,7 @@ std::vector<Mapping> parse_mappings(std::string_view text) {
 }
 
 Result<std::vector<Mapping>> read_mappings(pid_t pid) {
-    std::string path = pid ? text("/proc/%d/maps", int(pid)) : "/proc/self/maps";
+    std::string path = pid ? text("/proc/%d/maps", int(pid)) : "/proc/thread-self/maps";
     Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) {
         int code = errno == ENOENT ? ESRCH : errno;

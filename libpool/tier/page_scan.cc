@@ -10,7 +10,7 @@
 namespace libpool::tier {
 
 Result<Descriptor> open_pagemap(pid_t pid) {
-    std::string path = pid ? text("/proc/%d/pagemap", int(pid)) : "/proc/self/pagemap";
+    std::string path = pid ? text("/proc/%d/pagemap", int(pid)) : "/proc/thread-self/pagemap";
     Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return fail(errno, "%s: %s", path.c_str(), errno_text(errno).c_str());
     file.lift();
