@@ -2,10 +2,9 @@
 #include "tier/control.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,26 +16,39 @@
 #include <tuple>
 #include <utility>
 
+#include "signals.h"
 #include "steady.h"
 
 namespace libpool::tier {
 
 namespace {
 
+constexpr int name_tries = 4;
+
+// 0 or errno.
+int bind_as(int fd, const std::string& name) {
+    const ControlAddress address(name);
+    return bind(fd, address.get(), address.size()) == 0 ? 0 : errno;
+}
+
+// A name belongs to whoever takes it first: any user could keep the next processes from being
+// asked, and so does a process of the same number in another PID namespace. What nobody can guess
+// nobody has taken.
 Result<int> listen_as(pid_t pid) {
-    const std::string name = control_name(pid);
+    const std::string usual = control_name(pid);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return fail(errno, "no socket for @%s: %s", name.c_str(), errno_text(errno).c_str());
-    const ControlAddress address(pid);
-    if (bind(fd, address.get(), address.size()) == 0 && listen(fd, 8) == 0) return fd;
-    int code = errno;
-    close(fd);
-    if (code == EADDRINUSE) {
-        return fail(code, "the socket @%s belongs to another process: pooltier cannot ask this one",
-                    name.c_str());
+        return fail(errno, "no socket for @%s: %s", usual.c_str(), errno_text(errno).c_str());
+    int code = bind_as(fd, usual);
+    for (int i = 0; code == EADDRINUSE && i < name_tries; ++i) {
+        unsigned random = 0;
+        if (getrandom(&random, sizeof random, GRND_NONBLOCK) != ssize_t(sizeof random)) break;
+        code = bind_as(fd, text("%s.%08x", usual.c_str(), random));
     }
-    return fail(code, "the socket @%s cannot be made: %s", name.c_str(), errno_text(code).c_str());
+    if (code == 0 && listen(fd, 8) != 0) code = errno;
+    if (code == 0) return fd;
+    close(fd);
+    return fail(code, "the socket @%s cannot be made: %s", usual.c_str(), errno_text(code).c_str());
 }
 
 // Nothing, or why this peer is not told.
@@ -114,8 +126,7 @@ ssize_t send_with(int fd, std::string& words, int descriptor) {
 
 std::string control_name(pid_t pid) { return text("pooltier/%d", pid); }
 
-ControlAddress::ControlAddress(pid_t pid) {
-    const std::string name = control_name(pid);
+ControlAddress::ControlAddress(const std::string& name) {
     address_.sun_family = AF_UNIX;
     std::memcpy(address_.sun_path + 1, name.data(), name.size());
     size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
@@ -132,8 +143,8 @@ struct ControlServer::Client {
     bool closing = false;
 };
 
-Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controlled,
-                                                            ControlLimits limits) {
+Result<std::unique_ptr<ControlServer>> ControlServer::open(Controlled& controlled,
+                                                           ControlLimits limits) {
     auto listener = listen_as(getpid());
     if (!listener) return std::unexpected(std::move(listener.error()));
     int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -142,29 +153,32 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controll
         close(*listener);
         return fail(code, "no eventfd for the control socket: %s", errno_text(code).c_str());
     }
-    std::unique_ptr<ControlServer> server(new ControlServer(controlled, limits, *listener, wake));
-    // The program's signals are for the program's threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    return std::unique_ptr<ControlServer>(new ControlServer(controlled, limits, *listener, wake));
+}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controlled,
+                                                            ControlLimits limits) {
+    auto opened = open(controlled, limits);
+    if (!opened) return opened;
+    SignalsBlocked inherited;  // the program's signals are for the program's threads
     try {
-        server->thread_ = std::thread([raw = server.get()] { raw->serve(); });
+        (*opened)->thread_ = std::thread([raw = opened->get()] { raw->serve(); });
     } catch (const std::exception& trouble) {
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
         return fail(EAGAIN, "no thread for the control socket: %s", trouble.what());
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    pthread_setname_np(server->thread_.native_handle(), "pooltier-ctl");
-    return server;
+    pthread_setname_np((*opened)->thread_.native_handle(), "pooltier-ctl");
+    return opened;
 }
 
 ControlServer::ControlServer(Controlled& controlled, ControlLimits limits, int listener, int wake)
-    : controlled_(controlled), limits_(limits), listener_(listener), wake_(wake) {}
+    : controlled_(controlled), limits_(limits), listener_(listener), wake_(wake) {
+    polled_.reserve(2 + limits.clients);
+    clients_.reserve(limits.clients);
+}
 
 ControlServer::~ControlServer() {
     if (thread_.joinable()) {
-        uint64_t one = 1;
-        [[maybe_unused]] ssize_t written = write(wake_, &one, sizeof one);
+        stop();
         thread_.join();
     }
     clients_.clear();
@@ -181,37 +195,49 @@ void ControlServer::abandon_in_child() {
     close(std::exchange(wake_, -1));
 }
 
-void ControlServer::serve() {
-    while (true) {
-        std::vector<pollfd> polled{{wake_, POLLIN, 0}, {listener_, POLLIN, 0}};
-        double wait_s = controlled_.settle();
-        for (const auto& client : clients_) {
-            polled.push_back(
-                {client->fd, static_cast<short>(client->out.empty() ? POLLIN : POLLOUT), 0});
-            wait_s = std::min(wait_s, client->deadline_s - steady_now_s());
-        }
-        int wait_ms = std::isinf(wait_s) ? -1 : std::max(0, static_cast<int>(wait_s * 1000) + 1);
-        int ready = poll(polled.data(), polled.size(), wait_ms);
-        if (ready < 0 && errno != EINTR) return;
-        if (ready < 0) continue;
-        if (polled[0].revents) return;
-        double now_s = steady_now_s();
-        for (size_t i = clients_.size(); i-- > 0;) {
-            bool over = clients_[i]->deadline_s <= now_s;
-            try {
-                if (!over && polled[2 + i].revents) {
-                    over = !attend(*clients_[i], polled[2 + i].revents);
-                }
-            } catch (const std::exception&) {
-                over = true;  // no memory for its answer: the program may need what there is
-            }
-            if (over) clients_.erase(clients_.begin() + static_cast<ptrdiff_t>(i));
-        }
+void ControlServer::stop() {
+    uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = write(wake_, &one, sizeof one);
+}
+
+void ControlServer::serve(const std::function<double()>& besides) {
+    bool go_on = true;
+    while (go_on) {
         try {
-            if (polled[1].revents) accept_one();
+            go_on = serve_once(besides);
         } catch (const std::exception&) {
+            poll(nullptr, 0, 100);  // no memory: the program may need what there is
         }
     }
+}
+
+bool ControlServer::serve_once(const std::function<double()>& besides) {
+    double wait_s = controlled_.settle();
+    if (besides) wait_s = std::min(wait_s, besides());
+    polled_.assign({{wake_, POLLIN, 0}, {listener_, POLLIN, 0}});
+    for (const auto& client : clients_) {
+        polled_.push_back(
+            {client->fd, static_cast<short>(client->out.empty() ? POLLIN : POLLOUT), 0});
+        wait_s = std::min(wait_s, client->deadline_s - steady_now_s());
+    }
+    int wait_ms = std::isinf(wait_s) ? -1 : std::max(0, static_cast<int>(wait_s * 1000) + 1);
+    int ready = poll(polled_.data(), polled_.size(), wait_ms);
+    if (ready < 0) return errno == EINTR;
+    if (polled_[0].revents) return false;
+    double now_s = steady_now_s();
+    for (size_t i = clients_.size(); i-- > 0;) {
+        bool over = clients_[i]->deadline_s <= now_s;
+        try {
+            if (!over && polled_[2 + i].revents) {
+                over = !attend(*clients_[i], polled_[2 + i].revents);
+            }
+        } catch (const std::exception&) {
+            over = true;  // no memory for its answer
+        }
+        if (over) clients_.erase(clients_.begin() + static_cast<ptrdiff_t>(i));
+    }
+    if (polled_[1].revents) accept_one();
+    return true;
 }
 
 void ControlServer::accept_one() {

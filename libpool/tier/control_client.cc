@@ -12,10 +12,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 
+#include "read_text.h"
 #include "steady.h"
 #include "tier/control.h"
 #include "tier/printable.h"
@@ -25,6 +26,50 @@ namespace libpool::tier {
 
 namespace {
 
+// visit(pid, name) for each socket that is listened on and called after a process.
+template <typename Visit>
+void each_control_name(std::string_view proc_net_unix, Visit visit) {
+    constexpr std::string_view mark = " @pooltier/";
+    constexpr std::string_view listening = " 00010000 ";  // its flags: __SO_ACCEPTCON
+    constexpr size_t longest = 64;
+    for (size_t found = 0; !proc_net_unix.empty() && found < process_limit;) {
+        std::string_view line = proc_net_unix.substr(0, proc_net_unix.find('\n'));
+        proc_net_unix.remove_prefix(std::min(line.size() + 1, proc_net_unix.size()));
+        size_t at = line.find(mark);
+        if (at == line.npos || line.substr(0, at).find(listening) == line.npos) continue;
+        std::string_view name = line.substr(at + 2), digits = line.substr(at + mark.size());
+        if (name.size() > longest) continue;
+        digits = digits.substr(0, digits.find('.'));
+        int pid = 0;
+        auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
+        bool whole = error == std::errc() && end == digits.data() + digits.size();
+        if (!whole || pid <= 0 || digits.front() == '0') continue;
+        visit(pid, name);
+        ++found;
+    }
+}
+
+std::vector<std::string> control_names(pid_t pid) {
+    return parse_control_names(read_text("/proc/net/unix").value_or(""), pid);
+}
+
+// The parent of a process that has the preload library and no thread of it; 0: it has not, or has
+// come to another parent since.
+pid_t forked_by(pid_t pid) {
+    const std::string folder = text("/proc/%d", pid);
+    const std::string maps = read_text(folder + "/maps").value_or("");
+    if (maps.find("/libpool-run.so") == maps.npos) return 0;
+    const std::string stat = read_text(folder + "/stat").value_or("");
+    const size_t name_end = stat.rfind(')');
+    int parent = 0;
+    if (name_end == stat.npos || name_end + 4 > stat.size() ||
+        std::sscanf(stat.c_str() + name_end + 4, "%d", &parent) != 1) {
+        return 0;
+    }
+    const std::string parents = read_text(text("/proc/%d/maps", parent)).value_or("");
+    return parents.find("/libpool-run.so") == parents.npos ? 0 : parent;
+}
+
 class Connection {
   public:
     Connection(pid_t pid, double deadline_s) : pid_(pid), until_s_(steady_now_s() + deadline_s) {}
@@ -33,20 +78,14 @@ class Connection {
     }
     Connection(const Connection&) = delete;
 
+    // By another name than the usual one, if it has one: then that belongs to somebody else, who
+    // may let us wait.
     Result<void> open() {
-        fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd_ < 0) return fail(errno, "no socket: %s", errno_text(errno).c_str());
-        const ControlAddress address(pid_);
-        while (connect(fd_, address.get(), address.size()) != 0) {
-            if (errno == ECONNREFUSED) return nobody();
-            if (errno != EAGAIN && errno != EINTR) {
-                return fail(errno, "process %d cannot be asked: %s", pid_,
-                            errno_text(errno).c_str());
-            }
-            if (steady_now_s() > until_s_) return silent();  // its queue is full
-            poll(nullptr, 0, 20);
+        const std::string usual = control_name(pid_);
+        for (const std::string& name : control_names(pid_)) {
+            if (name != usual && open_as(name, 0)) return {};
         }
-        return check_peer();
+        return open_as(usual, until_s_);
     }
 
     Result<void> send_line(const std::string& line) {
@@ -90,13 +129,37 @@ class Connection {
     }
 
   private:
+    Result<void> open_as(const std::string& name, double until_s) {
+        if (fd_ >= 0) close(fd_);
+        fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd_ < 0) return fail(errno, "no socket: %s", errno_text(errno).c_str());
+        const ControlAddress address(name);
+        while (connect(fd_, address.get(), address.size()) != 0) {
+            if (errno == ECONNREFUSED) return nobody();
+            if (errno != EAGAIN && errno != EINTR) {
+                return fail(errno, "process %d cannot be asked: %s", pid_,
+                            errno_text(errno).c_str());
+            }
+            if (steady_now_s() > until_s) return silent();  // its queue is full
+            poll(nullptr, 0, 20);
+        }
+        return check_peer(name);
+    }
+
     std::unexpected<Error> nobody() const {
         ProcessFacts facts = process_facts(pid_);
         if (!facts.exists) return fail(ESRCH, "there is no process %d", pid_);
+        const std::string who = text("process %d (%s)", pid_, printable(facts.program, 40).c_str());
+        if (pid_t parent = forked_by(pid_)) {
+            return fail(ENOENT,
+                        "%s runs untiered: process %d has forked it, and what is forked is not "
+                        "tracked until it runs another program",
+                        who.c_str(), parent);
+        }
         return fail(ENOENT,
-                    "process %d (%s) is not tiered: start it with `pooltier run -- CMD`, or "
-                    "`pooltier attach %d` as root",
-                    pid_, printable(facts.program, 40).c_str(), pid_);
+                    "%s is not tiered: start it with `pooltier run -- CMD`, or `pooltier attach "
+                    "%d` as root",
+                    who.c_str(), pid_);
     }
     std::unexpected<Error> silent() const {
         return fail(ETIMEDOUT, "process %d does not answer (is it stopped?)", pid_);
@@ -126,13 +189,13 @@ class Connection {
         return got;
     }
 
-    Result<void> check_peer() const {
+    Result<void> check_peer(const std::string& name) const {
         ucred peer{};
         socklen_t size = sizeof peer;
         if (getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return gone();
         if (peer.pid == pid_) return {};
         return fail(EPERM, "the socket @%s belongs to process %d, not to %d: it was not asked",
-                    control_name(pid_).c_str(), peer.pid, pid_);
+                    name.c_str(), peer.pid, pid_);
     }
 
     Result<void> wait(short events) {
@@ -161,31 +224,26 @@ Result<T> decoded(pid_t pid, const Result<std::string>& line,
 }  // namespace
 
 std::vector<pid_t> parse_control_sockets(std::string_view proc_net_unix) {
-    constexpr std::string_view mark = " @pooltier/";
-    constexpr std::string_view listening = " 00010000 ";  // its flags: __SO_ACCEPTCON
     std::vector<pid_t> pids;
-    while (!proc_net_unix.empty() && pids.size() < process_limit) {
-        std::string_view line = proc_net_unix.substr(0, proc_net_unix.find('\n'));
-        proc_net_unix.remove_prefix(std::min(line.size() + 1, proc_net_unix.size()));
-        size_t at = line.find(mark);
-        if (at == line.npos || line.substr(0, at).find(listening) == line.npos) continue;
-        std::string_view digits = line.substr(at + mark.size());
-        int pid = 0;
-        auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
-        bool whole = error == std::errc() && end == digits.data() + digits.size();
-        if (whole && pid > 0 && digits.front() != '0') pids.push_back(pid);
-    }
+    each_control_name(proc_net_unix, [&](pid_t pid, std::string_view) { pids.push_back(pid); });
     std::sort(pids.begin(), pids.end());
     pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
     return pids;
 }
 
+std::vector<std::string> parse_control_names(std::string_view proc_net_unix, pid_t pid) {
+    std::vector<std::string> names;
+    each_control_name(proc_net_unix, [&](pid_t of, std::string_view name) {
+        if (of == pid) names.emplace_back(name);
+    });
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
 Result<std::vector<pid_t>> tiered_processes() {
-    std::ifstream file("/proc/net/unix");
-    if (!file) return fail(ENOENT, "/proc/net/unix cannot be read: is /proc mounted?");
-    std::ostringstream content;
-    content << file.rdbuf();
-    return parse_control_sockets(content.str());
+    auto content = read_text("/proc/net/unix");
+    if (!content) return fail(ENOENT, "/proc/net/unix cannot be read: is /proc mounted?");
+    return parse_control_sockets(*content);
 }
 
 ProcessFacts process_facts(pid_t pid) {

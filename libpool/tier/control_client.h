@@ -18,9 +18,11 @@ inline constexpr double default_deadline_s = 3;
 inline constexpr double pages_deadline_s = 20;  // the kernel is asked of every page
 inline constexpr size_t process_limit = 4096;
 
-// The pids in names of sockets @pooltier/<pid> that are listened on, rising, of the content of
-// /proc/net/unix.
+// The pids in names of sockets @pooltier/<pid> or @pooltier/<pid>.<more> that are listened on,
+// rising, of the content of /proc/net/unix.
 std::vector<pid_t> parse_control_sockets(std::string_view proc_net_unix);
+// The names of one of them without the leading @, the usual one first.
+std::vector<std::string> parse_control_names(std::string_view proc_net_unix, pid_t pid);
 Result<std::vector<pid_t>> tiered_processes();
 
 // The kernel's word on a process, for sentences and for choosing tenants.
