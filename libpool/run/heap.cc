@@ -17,7 +17,8 @@ namespace libpool::run::heap {
 namespace {
 
 constexpr size_t smallest_bytes = 32, largest_bytes = 64 << 10;
-constexpr size_t chunk_bytes = 1 << 20;
+// Each chunk is twice the last: a program that locks all its memory (mlockall) locks them, too.
+constexpr size_t first_chunk_bytes = 128 << 10, chunk_bytes = 1 << 20;
 constexpr size_t class_count = std::bit_width(largest_bytes / smallest_bytes);
 constexpr size_t alone = class_count;  // instead of a class: a mapping of its own
 
@@ -42,6 +43,7 @@ pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;  // guards all below
 std::array<Free*, class_count> free_pieces{};
 char* chunk_at = nullptr;
 char* chunk_end = nullptr;
+size_t next_chunk_bytes = first_chunk_bytes;
 std::array<Mapping, mapping_limit> mappings{};
 size_t mapping_count = 0;
 
@@ -75,10 +77,11 @@ char* take_piece(size_t size_class) {
     }
     size_t bytes = smallest_bytes << size_class;
     if (size_t(chunk_end - chunk_at) < bytes) {  // what is left of the chunk stays unused
-        char* chunk = map_guarded(chunk_bytes);
+        char* chunk = map_guarded(next_chunk_bytes);
         if (!chunk) return nullptr;
         chunk_at = chunk;
-        chunk_end = chunk + chunk_bytes;
+        chunk_end = chunk + next_chunk_bytes;
+        next_chunk_bytes = std::min(next_chunk_bytes * 2, chunk_bytes);
     }
     return std::exchange(chunk_at, chunk_at + bytes);
 }

@@ -1,41 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 // libpool-run.so: loaded into a program by LD_PRELOAD, it tiers the program's memory when the
 // environment says so (tier/settings.h). It shows no symbols, takes no signals, no descriptors and
-// no malloc of the program's, and nothing of it runs in a forked child.
+// no memory of the program's malloc (but what the C library takes for a thread), and nothing of it
+// runs in a forked child. It has three threads: one tiers, one answers, and one waits for the end.
 #include <linux/mempolicy.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
+#include "run/ending.h"
 #include "run/handover.h"
 #include "run/heap.h"
 #include "run/own_files.h"
 #include "run/tiering.h"
 #include "signals.h"
+#include "steady.h"
 #include "tier/control.h"
 
 namespace {
 
 using namespace libpool;
 
-constexpr size_t stack_bytes = 1 << 20;
+// Of memory that a program may lock as a whole (mlockall).
+constexpr size_t tiering_stack_bytes = 256 << 10, small_stack_bytes = 64 << 10;
+constexpr size_t large_stack_bytes = 2 << 20;  // where the program's thread-local data fill those
 constexpr int refused_code = 125;  // as pooltier run ends when it may not go on untiered
 
-// Made once, never freed: at the program's end its thread may be anywhere.
+// Made once, never freed: at the program's end its threads may be anywhere.
 struct Preloaded {
     explicit Preloaded(const tier::Settings& its_settings)
-        : settings(its_settings), tiering(its_settings) {}
+        : settings(its_settings), tiering(its_settings) {
+        for (sem_t* one : {&checked, &prepared, &over}) sem_init(one, 0, 0);
+        pthread_sigmask(SIG_SETMASK, nullptr, &signals);
+    }
     tier::Settings settings;
     run::Tiering tiering;
-    sem_t prepared;
-    std::string refusal;                         // valid once prepared
+    run::Ending ending;
+    sigset_t signals;                            // that the program held back when it began
+    sem_t checked, prepared, over;               // in this order
+    std::string refusal;                         // valid once prepared, as are these
+    std::string unheard;                         // why it cannot be asked
     std::unique_ptr<run::HandOver> handed_over;  // instead of the tiering
     std::unique_ptr<tier::ControlServer> control;
+    struct Thread {
+        pthread_t id{};
+        bool runs = false;
+    } tiers, answers, waits;
 };
 std::atomic<Preloaded*> preloaded = nullptr;
 
@@ -49,34 +66,109 @@ void say(const tier::Settings& settings, tier::Say from, const std::string& sent
 // often.
 void take_memory_nearby() { syscall(SYS_set_mempolicy, MPOL_DEFAULT, nullptr, 0); }
 
-Result<void> begin(Preloaded& self) {
-    take_memory_nearby();
-    if (auto own = run::own_descriptors(); !own) return own;
-    if (self.settings.hand_over) {
-        auto opened = run::HandOver::open();
-        if (!opened) return std::unexpected(opened.error());
-        self.handed_over = std::move(*opened);
-    } else if (auto ready = self.tiering.prepare(); !ready) {
-        return ready;
+void await(sem_t& event) {
+    while (sem_wait(&event) != 0 && errno == EINTR) {
     }
-    auto control = self.handed_over ? tier::ControlServer::start(*self.handed_over)
-                                    : tier::ControlServer::start(self.tiering);
-    if (!control) return std::unexpected(control.error());
-    self.control = std::move(*control);
-    return {};
+}
+
+// With descriptors of the calling thread's own.
+template <typename Begin>
+void begin(Preloaded& self, Begin what) {
+    try {
+        take_memory_nearby();
+        auto begun = run::own_descriptors();
+        if (begun) begun = what();
+        if (!begun) self.refusal = begun.error().sentence;
+    } catch (const std::exception&) {
+        self.refusal = "there is no memory for its tracking";
+    }
 }
 
 void* tier_program(void* arg) {
     auto& self = *static_cast<Preloaded*>(arg);
-    try {
-        if (auto begun = begin(self); !begun) self.refusal = begun.error().sentence;
-    } catch (const std::exception& e) {
-        self.refusal = e.what();
+    run::Ending::Own counted(self.ending);
+    if (!self.settings.hand_over) begin(self, [&] { return self.tiering.prepare(); });
+    const bool go_on = self.refusal.empty() && !self.settings.hand_over;
+    sem_post(&self.checked);
+    if (go_on) self.tiering.run();
+    return nullptr;
+}
+
+Result<void> open_control(Preloaded& self) {
+    if (self.settings.hand_over) {
+        auto opened = run::HandOver::open();
+        if (!opened) return std::unexpected(opened.error());
+        self.handed_over = std::move(*opened);
     }
-    bool go_on = self.refusal.empty();
+    auto control = self.handed_over ? tier::ControlServer::open(*self.handed_over)
+                                    : tier::ControlServer::open(self.tiering);
+    if (control) {
+        self.control = std::move(*control);
+    } else if (self.handed_over) {
+        return std::unexpected(control.error());  // nobody could take it
+    } else {
+        self.unheard = control.error().sentence;
+    }
+    return {};
+}
+
+// Its descriptors are not those of the tiering thread: no call of Controlled uses one of these.
+void* answer_for_program(void* arg) {
+    auto& self = *static_cast<Preloaded*>(arg);
+    run::Ending::Own counted(self.ending);
+    await(self.checked);
+    if (self.refusal.empty()) begin(self, [&] { return open_control(self); });
+    const bool go_on = self.refusal.empty();
     sem_post(&self.prepared);
-    // The descriptor lives in this thread's table, and in that of the socket's thread.
-    if (go_on && !self.handed_over) self.tiering.run();
+    if (!go_on) return nullptr;
+    auto look = [&self] {
+        const double wait_s = self.ending.look(steady_now_s());
+        if (self.ending.is_over() && self.control) self.control->stop();
+        return wait_s;
+    };
+    while (!self.ending.is_over()) {
+        if (self.control) {
+            self.control->serve(look);
+        } else {
+            poll(nullptr, 0, int(std::min(look(), self.tiering.settle()) * 1000) + 1);
+        }
+    }
+    self.tiering.stop();
+    sem_post(&self.over);
+    return nullptr;
+}
+
+void join(const Preloaded::Thread& thread) {
+    if (thread.runs) pthread_join(thread.id, nullptr);
+}
+
+// Returns as the last thread of the process, upon which the C library ends it as it does after the
+// last thread of any program: exit(0) with all that is done at exit, or, when the program's threads
+// have ended otherwise, as the kernel ends it. With the program's signals, and a stack as usual.
+void* end_program(void* arg) {
+    auto& self = *static_cast<Preloaded*>(arg);
+    for (const auto* thread : {&self.tiers, &self.answers}) join(*thread);
+    const int code = self.ending.first_threads_code();
+    if (code != 0) syscall(SYS_exit_group, code);  // the C library knows nothing of that end
+    pthread_sigmask(SIG_SETMASK, &self.signals, nullptr);
+    return nullptr;
+}
+
+void* end_program_after_me(void* arg) {
+    auto& self = *static_cast<Preloaded*>(arg);
+    join(self.waits);
+    return end_program(arg);
+}
+
+// Shares the program's descriptors, which would be closed with its last thread: what the program
+// has not yet written is written at exit. It opens none itself.
+void* wait_for_the_end(void* arg) {
+    auto& self = *static_cast<Preloaded*>(arg);
+    run::Ending::Own counted(self.ending);
+    await(self.over);
+    if (!self.ending.is_over()) return nullptr;
+    pthread_t last;
+    if (pthread_create(&last, nullptr, end_program_after_me, &self) != 0) end_program(&self);
     return nullptr;
 }
 
@@ -87,32 +179,62 @@ void in_child() {
     if (Preloaded* parents = preloaded.exchange(nullptr)) parents->tiering.forked();
 }
 
-// On a stack of our own, which is not tracked.
-Result<void> start_thread(Preloaded& self) {
-    void* stack = run::heap::take(stack_bytes, 4096);
-    if (!stack) return fail(ENOMEM, "there is no memory for its thread");
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstack(&attributes, stack, stack_bytes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+// On a stack of our own, which is not tracked. By the program's thread: the C library takes some
+// bytes for a new one from malloc, and for a thread that has never called it 64 MiB of addresses.
+Result<void> start_thread(Preloaded& self, Preloaded::Thread& thread, void* (*main)(void*),
+                          const char* name, size_t stack_bytes) {
+    int code = ENOMEM;
+    for (size_t bytes : {stack_bytes, large_stack_bytes}) {
+        void* stack = run::heap::take(bytes, 4096);
+        if (!stack) break;
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setstack(&attributes, stack, bytes);
+        code = pthread_create(&thread.id, &attributes, main, &self);
+        pthread_attr_destroy(&attributes);
+        if (code == 0) {
+            thread.runs = true;
+            pthread_setname_np(thread.id, name);
+            return {};
+        }
+        run::heap::give(stack);
+        if (code != EINVAL) break;
+    }
+    return fail(code, "no thread for it: %s", errno_text(code).c_str());
+}
+
+Result<void> start_threads(Preloaded& self) {
     SignalsBlocked inherited;
-    pthread_t thread;
-    int code = pthread_create(&thread, &attributes, tier_program, &self);
-    pthread_attr_destroy(&attributes);
-    if (code != 0) return fail(code, "no thread for it: %s", errno_text(code).c_str());
-    pthread_setname_np(thread, "pooltier");
-    return {};
+    Result<void> started =
+        start_thread(self, self.waits, wait_for_the_end, "pooltier-end", small_stack_bytes);
+    if (!started) return started;
+    started =
+        start_thread(self, self.answers, answer_for_program, "pooltier-ctl", small_stack_bytes);
+    if (started) {
+        started = start_thread(self, self.tiers, tier_program, "pooltier", tiering_stack_bytes);
+        if (!started) {
+            self.refusal = started.error().sentence;
+            sem_post(&self.checked);
+        }
+    }
+    if (self.answers.runs) await(self.prepared);
+    if (started && !self.refusal.empty()) started = fail(EOPNOTSUPP, "%s", self.refusal.c_str());
+    if (started) return started;
+    sem_post(&self.over);
+    for (const auto* thread : {&self.tiers, &self.answers, &self.waits}) join(*thread);
+    return started;
 }
 
 Result<void> start(const tier::Settings& settings) {
     auto self = new Preloaded(settings);
-    sem_init(&self->prepared, 0, 0);
-    if (auto started = start_thread(*self); !started) return started;
-    while (sem_wait(&self->prepared) != 0 && errno == EINTR) {
-    }
-    if (!self->refusal.empty()) return fail(EOPNOTSUPP, "%s", self->refusal.c_str());
     pthread_atfork(before_fork, after_fork, in_child);
+    if (auto started = start_threads(*self); !started) return started;
     preloaded = self;
+    if (!self->unheard.empty()) {
+        say(settings, tier::Say::trouble,
+            text("process %d is tiered, and cannot be asked: %s", int(getpid()),
+                 self->unheard.c_str()));
+    }
     say(settings, tier::Say::all,
         self->handed_over ? "waiting to be tiered from outside"
                           : "tiering by " + self->tiering.chosen());

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <random>
 
 #include "latency.h"
@@ -21,6 +22,7 @@ namespace {
 
 constexpr double follow_s = 1;
 constexpr double follow_anyway_s = 5;  // mappings that were exchanged for others of the same size
+constexpr double begin_look_s = 0.05, begin_anyway_s = 1;
 constexpr double usual_loss_ns = 150;  // where it cannot be measured: CXL memory against DRAM
 
 // A container's profile may refuse it: asked of a page that is there.
@@ -96,17 +98,35 @@ Result<void> Tiering::prepare() {
     if (!topology && !settings_.wait) return std::unexpected(topology.error());
     kernel_ = make_kernel();
     if (auto works = check_moving(*kernel_); !works) return works;
+    waits_for_ = "waits until there is memory worth tiering";
+    if (settings_.require || settings_.say == Say::all) return take_sampler();
+    return check_samplers(word_of(settings_.sampler));
+}
+
+Result<void> Tiering::take_sampler() {
     auto choice = choose_sampler(word_of(settings_.sampler));
     if (!choice) return std::unexpected(choice.error());
     choice_ = std::move(*choice);
     chosen_ = choice_.describe();
     must_be_stopped_ = choice_.sampler->info().name == "damon";
-    if (topology) {
-        begin(*topology);
-    } else {
-        waits_for_ = "waits for a second tier of memory: " + topology.error().sentence;
-    }
     return {};
+}
+
+// Most programs end before they have any, and trying out a sampler takes longer than many a
+// program. What has grown no more for a while is begun with all the same: it may be asked about.
+bool Tiering::wait_for_memory() {
+    const double until_s = clock_.now_s() + begin_anyway_s;
+    while (clock_.now_s() < until_s) {
+        unsigned long long size = 0, resident = 0, shared = 0;
+        const std::string statm = read_word("/proc/thread-self/statm");
+        const int numbers = std::sscanf(statm.c_str(), "%llu %llu %llu", &size, &resident, &shared);
+        if (numbers != 3 ||
+            (resident - std::min(resident, shared)) * page_bytes >= settings_.min_range_bytes) {
+            return true;
+        }
+        if (!clock_.wait(begin_look_s)) return false;
+    }
+    return true;
 }
 
 void Tiering::begin(const Topology& topology) {
@@ -144,25 +164,47 @@ void Tiering::begin(const Topology& topology) {
 
 // False: stop.
 bool Tiering::wait_for_tiers() {
-    while (!engine_) {
-        if (!clock_.wait(follow_s)) return false;
-        std::string in_kernel = read_word("/sys/devices/system/node/has_memory");
-        if (in_kernel == nodes_in_kernel_) continue;
-        nodes_in_kernel_ = in_kernel;
-        if (auto topology = find_tiers()) {
-            begin(*topology);
-        } else {
-            std::lock_guard guard(lock_);
-            waits_for_ = "waits for a second tier of memory: " + topology.error().sentence;
+    for (bool first = true;; first = false) {
+        const std::string in_kernel = read_word("/sys/devices/system/node/has_memory");
+        if (first || in_kernel != nodes_in_kernel_) {
+            nodes_in_kernel_ = in_kernel;
+            if (auto topology = find_tiers()) {
+                begin(*topology);
+                return true;
+            } else {
+                std::lock_guard guard(lock_);
+                waits_for_ = "waits for a second tier of memory: " + topology.error().sentence;
+            }
         }
+        if (!clock_.wait(follow_s)) return false;
     }
-    return true;
 }
 
-void Tiering::run() {
+void Tiering::go_on() {
+    if (!choice_.sampler) {
+        if (!wait_for_memory()) return;
+        if (auto taken = take_sampler(); !taken) {
+            std::lock_guard guard(lock_);
+            waits_for_ = "runs untiered: " + taken.error().sentence;
+            return;
+        }
+    }
     if (wait_for_tiers()) engine_->run();
-    for (const AddressRun& range : book_.ranges()) (void)engine_->remove(range.start);
-    choice_.sampler.reset();  // puts back what it has changed in the system
+}
+
+// What is left to be done may need memory that there is not.
+void Tiering::run() noexcept {
+    const auto as_far_as_possible = [](auto what) {
+        try {
+            what();
+        } catch (const std::exception&) {
+        }
+    };
+    as_far_as_possible([&] { go_on(); });
+    as_far_as_possible([&] {
+        for (const AddressRun& range : book_.ranges()) (void)engine_->remove(range.start);
+    });
+    as_far_as_possible([&] { choice_.sampler.reset(); });  // puts back what it has changed
     ended_ = true;
 }
 
@@ -170,7 +212,7 @@ void Tiering::follow_if_due(double now_s) {
     if (!engine_ || now_s < next_follow_s_) return;
     next_follow_s_ = now_s + follow_s;
     // Reading all mappings takes milliseconds, also of an idle program.
-    std::string size = read_word("/proc/self/statm");
+    std::string size = read_word("/proc/thread-self/statm");
     size.resize(std::min(size.find(' '), size.size()));
     if (size != size_in_kernel_ || now_s >= followed_s_ + follow_anyway_s) {
         size_in_kernel_ = size;
@@ -223,12 +265,13 @@ void Tiering::follow() {
 Snapshot Tiering::status() {
     EngineControl* control = tiered_;
     std::unique_lock guard(lock_);
-    if (!control) return UntieredControl(waits_for_).status();
+    Snapshot snapshot = control ? Snapshot{} : UntieredControl(waits_for_).status();
     guard.unlock();
-    Snapshot snapshot = control->status();
+    if (control) snapshot = control->status();
     if (ended_) snapshot.state = TieringState::untiered;
     guard.lock();
-    for (const std::string& what : {ended_ ? std::string("there was no memory to go on") : "",
+    const bool ran_out = ended_ && control;
+    for (const std::string& what : {ran_out ? std::string("there was no memory to go on") : "",
                                     trouble_, forks_.describe(), left_out_}) {
         if (!what.empty()) snapshot.sentence += (snapshot.sentence.empty() ? "" : "; ") + what;
     }

@@ -29,11 +29,11 @@ class Tiering final : public tier::Controlled {
   public:
     explicit Tiering(const tier::Settings& settings) : settings_(settings) {}
 
-    // On the thread that will run it: finds tiers and a sampler, and measures. With `wait` set,
-    // tiers may come later.
+    // On the thread that will run it: are there tiers, and a sampler that works? With `wait` set,
+    // tiers may come later. What takes milliseconds is left to run(), unless it was asked for.
     Result<void> prepare();
     // Until stop(), or until it cannot go on; the program's memory is then as if never tracked.
-    void run();
+    void run() noexcept;
     void stop() { clock_.stop(); }
     bool ended() const { return ended_; }
     // Has something been changed in the system that has to be put back when the program ends?
@@ -69,6 +69,9 @@ class Tiering final : public tier::Controlled {
     };
 
     Result<Topology> find_tiers() const;
+    Result<void> take_sampler();
+    bool wait_for_memory();
+    void go_on();
     void begin(const Topology& topology);
     bool wait_for_tiers();
     std::unexpected<Error> not_yet();
@@ -82,7 +85,7 @@ class Tiering final : public tier::Controlled {
     tier::EngineConfig config_;
     tier::SamplerChoice choice_;
     std::string chosen_;
-    bool must_be_stopped_ = false;
+    std::atomic<bool> must_be_stopped_ = false;
     std::unique_ptr<Kernel> kernel_;
     std::unique_ptr<Mover> mover_;
     std::unique_ptr<tier::TierPolicy> policy_;
@@ -100,7 +103,7 @@ class Tiering final : public tier::Controlled {
     std::atomic<bool> ended_ = false;
 
     mutable std::mutex lock_;  // guards what follows
-    std::string waits_for_;    // a second tier, and why there is none
+    std::string waits_for_;    // memory worth tiering; a second tier, and why there is none
     std::string left_out_;
     std::string trouble_;
 };

@@ -85,6 +85,16 @@ std::vector<SamplerState> probe_samplers(const std::string& root) {
     return states;
 }
 
+Result<void> check_samplers(const std::string& wanted) {
+    SamplerChoice choice;
+    for (SamplerState& state : probe_samplers("")) {
+        if (state.name == "numa-hints" || (wanted != "auto" && wanted != state.name)) continue;
+        if (state.usable && (state.name != "damon" || geteuid() == 0)) return {};
+        choice.refused.push_back(std::move(state));
+    }
+    return fail(EOPNOTSUPP, "no sampler can be used: %s", choice.describe().c_str());
+}
+
 std::string SamplerChoice::describe() const {
     std::string said = sampler ? sampler->info().name : "";
     for (const SamplerState& state : refused) {

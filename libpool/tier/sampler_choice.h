@@ -31,6 +31,9 @@ struct SamplerChoice {
     std::string describe() const;
 };
 
+// Cheap: would choose_sampler() find one, as far as can be told without trying it out?
+Result<void> check_samplers(const std::string& wanted);
+
 // The first of rwp, wp, damon that works; `wanted` takes that one or none ("auto": the first).
 // The error of none is one sentence with all reasons.
 Result<SamplerChoice> choose_sampler(const std::string& wanted);
