@@ -94,13 +94,16 @@ std::string bank_lines(const Snapshot& s) {
                       text("with probability %g it costs at most (1 + %g) x the placement without "
                            "it, and %s or %s moved, %s before it is noticed, and %s of doubt; "
                            "pages above %.0f touches/s are "
-                           "counted too low",
+                           "counted too low%s",
                            1 - s.delta, s.cpu_share, seconds_text(b.allowance_s).c_str(),
                            b.allowance_bytes > 0 && b.allowance_bytes < 1e18
                                ? describe_bytes(uint64_t(b.allowance_bytes)).c_str()
                                : "0 B",
                            seconds_text(b.unnoticed_s).c_str(), seconds_text(b.margin_s).c_str(),
-                           b.resolved_rate));
+                           b.resolved_rate,
+                           s.writes_only ? "; reads are not seen and not in these sums: pages "
+                                           "that are near without it stay near"
+                                         : ""));
 }
 
 std::string policy_line(const Snapshot& s) {

@@ -216,6 +216,15 @@ double marginal_rate(const Counts& counts, uint64_t capacity) {
     return 0;
 }
 
+// What the baseline has near is no victim.
+void stay(Counts& counts, Counts& huge) {
+    for (Counts* all : {&counts, &huge}) {
+        for (size_t belief = 0; belief < belief_count; ++belief) {
+            (*all)[still_near][belief] += std::exchange((*all)[local][belief], 0);
+        }
+    }
+}
+
 constexpr PageId no_page = UINT32_MAX;
 
 void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect respect, Quota quota,
@@ -326,6 +335,10 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         counts = huge = {};
         each_unit(pages, hints, count);
     }
+    const uint64_t too_many = choice.near > capacity ? choice.near - capacity : 0;
+    // When some had to give up their places to fit at all, nobody else comes.
+    const bool blind = situation.writes_only && too_many > choice.guests;
+    if (situation.writes_only && !blind) stay(counts, huge);
     for (size_t belief = 0; belief < belief_count; ++belief) {
         for (const auto& of_class : counts) choice.pages[belief] += of_class[belief];
         choice.near_rate +=
@@ -405,7 +418,7 @@ Choice choose(Pages& pages, const std::vector<HintedRun>& hints, const Situation
         return lowest_of(newcomers, victims) >= swap_ratio * beaten_of(victims.kind()) &&
                gained() > 2 * admission;
     };
-    while (!newcomers.empty() && left > 0 && over == 0) {
+    while (!newcomers.empty() && left > 0 && over == 0 && !blind) {
         const double low = newcomers.rates().low;
         if (low <= admission) break;
         const double newcomer_s = price_s(newcomers.kind().of);

@@ -8,6 +8,8 @@
 //  3. Room first. Without room a newcomer takes the place of the coldest near page when the lower
 //     bound of its rate beats that page's upper bound by two moves within the expected stay.
 //  4. Whatever leaves the baseline further behind needs money from the bank; what returns does not.
+//     Where reads are not seen, no page that is near in the baseline gives up its place to another:
+//     what looks idle may be read all the time. (1 holds for all, if too few others are near.)
 //  5. While the bank's balance is negative, deviations are returned, the worst first.
 #pragma once
 

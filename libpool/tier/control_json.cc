@@ -96,6 +96,7 @@ void members(V& v, Snapshot& x) {
     v("uptime_s", x.uptime_s);
     v("sampler", x.sampler);
     v("sampler_describes", x.sampler_describes);
+    v("writes_only", x.writes_only);
     v("refused", x.refused);
     v("near_nodes", x.near_nodes);
     v("far_nodes", x.far_nodes);

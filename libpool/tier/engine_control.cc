@@ -75,6 +75,7 @@ Snapshot EngineControl::status() {
     s.uptime_s = clock_.now_s() - started_s_;
     s.sampler = e.sampler.name;
     s.sampler_describes = e.sampler.describe;
+    s.writes_only = e.sampler.writes_only;
     s.tracked_bytes = e.tracked_bytes;
     s.near_bytes = e.near_bytes;
     s.far_bytes = e.far_bytes;

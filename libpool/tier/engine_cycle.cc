@@ -55,6 +55,7 @@ Situation Engine::situation() {
     now.split_ns = split_cost_.block_ns();
     now.can_split = why_no_split().empty();
     now.costs = arm_cost_.costs();
+    now.writes_only = info_.writes_only;
     now.overhead_cpu_s = totals_.thread_cpu_s + totals_.fault_cpu_s;
     now.program_cpu_s = totals_.program_cpu_s;
     if (config_.move_limit_bytes_per_s > 0) {

@@ -86,6 +86,7 @@ struct Situation {
     double move_ns = 2000;  // what moving one page costs, either way
     uint64_t move_pages = UINT64_MAX;  // cap on this decision's moves (MB/s limit)
     SampleCosts costs;
+    bool writes_only = false;     // of touches only writes are seen: what is idle may be read much
     double split_ns = 0;          // what splitting a huge page costs
     bool can_split = false;       // somebody can, and the sampler then sees its parts
     double overhead_cpu_s = 0;    // sampling, faults and deciding so far

@@ -55,6 +55,7 @@ struct Snapshot {
 
     std::string sampler;  // "rwp", …
     std::string sampler_describes;
+    bool writes_only = false;      // it sees no reads
     std::vector<Refusal> refused;  // in the order of preference
 
     std::vector<int> near_nodes, far_nodes;  // those that leave are not among them

@@ -102,5 +102,27 @@ TEST(Choose, FillsFreeRoomWithTheHottest) {
     }
 }
 
+// By writes alone: pages that were only read looked idle, and were the first to go.
+TEST(Choose, WhereReadsAreNotSeenNothingThatIsNearAnywayGivesUpItsPlace) {
+    uint64_t left_otherwise = 0, filled = 0;
+    for (uint64_t seed = 1; seed <= 50; ++seed) {
+        for (bool writes_only : {false, true}) {
+            Space space(seed, 4, seed % 2);
+            space.situation.near_pages = space.near + (seed % 3) * 100;
+            space.situation.far_room_pages = 1 << 20;
+            space.situation.writes_only = writes_only;
+            const Choice choice = space.choose_now(1e9);
+            filled += writes_only ? choice.plan.promote.size() : 0;
+            for (PageId page : choice.plan.demote) {
+                if (!space.pages.states[page].home_near()) continue;
+                ++left_otherwise;
+                ASSERT_FALSE(writes_only) << "page " << page << " of seed " << seed;
+            }
+        }
+    }
+    EXPECT_GT(left_otherwise, 0u);
+    EXPECT_GT(filled, 0u);  // room is used all the same
+}
+
 }  // namespace
 }  // namespace libpool::tier
