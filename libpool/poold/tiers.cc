@@ -2,8 +2,11 @@
 #include "poold/tiers.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <set>
+#include <system_error>
+#include <thread>
 
 #include "tier/control_client.h"
 #include "tier/printable.h"
@@ -17,6 +20,23 @@ using namespace libpool::tier;
 namespace {
 
 constexpr double answer_deadline_s = 1;
+constexpr size_t asked_at_once = 64;
+
+// what(i) for each i below count, in rising order but many at a time: each mostly waits for a
+// process, and one that is stopped must not cost the others the time until it is given up.
+template <typename What>
+void at_once(size_t count, What what) {
+    std::atomic<size_t> next = 0;
+    auto work = [&] {
+        for (size_t i = next++; i < count; i = next++) what(i);
+    };
+    std::vector<std::jthread> helpers;
+    try {
+        while (helpers.size() + 1 < std::min(count, asked_at_once)) helpers.emplace_back(work);
+    } catch (const std::system_error&) {  // as many as there can be
+    }
+    work();
+}
 
 // "0::/system.slice/x.service" → "/system.slice/x.service".
 std::string cgroup_of(int pid) {
@@ -76,47 +96,67 @@ void Tiers::divide_near(TieringPicture& picture) {
     picture.capacity_bytes = rules_.capacity_bytes.value_or(near_capacity(picture.processes));
     auto parts = allot(rules_, picture.processes, picture.capacity_bytes);
     if (!parts) return trouble(divide_trouble_, parts.error().sentence);
-    std::string last;
-    for (size_t i = 0; i < parts->size(); ++i) {
-        if ((*parts)[i].tenant.empty()) continue;
+    std::vector<std::string> troubles(parts->size());
+    at_once(parts->size(), [&](size_t i) {
+        if ((*parts)[i].tenant.empty()) return;
         Limits limits;
         limits.allotted_bytes = (*parts)[i].near_bytes;
         auto done = ask_set(picture.processes[i].pid, limits, answer_deadline_s);
         if (done) {
             picture.processes[i].said.allotted_bytes = *limits.allotted_bytes;
         } else if (done.error().code != ESRCH) {
-            last = printable(done.error().sentence, 300);
+            troubles[i] = printable(done.error().sentence, 300);
         }
+    });
+    std::string last;
+    for (std::string& one : troubles) {
+        if (!one.empty()) last = std::move(one);
     }
     trouble(divide_trouble_, last);
     picture.allotments = std::move(*parts);
 }
 
+// Nothing: it has ended. An error: it is silent, or speaks nonsense.
+std::optional<libpool::Result<TieredProcess>> Tiers::hear(pid_t pid) const {
+    ProcessFacts facts = process_facts(pid);
+    if (!facts.exists) return std::nullopt;
+    auto said = ask_status(pid, answer_deadline_s);
+    if (!said && said.error().code == ESRCH) return std::nullopt;
+    if (!said) return std::unexpected(said.error());
+    TieredProcess process{pid, facts.program, cgroup_of(pid), std::move(*said), {}};
+    // Whoever attaches to another one speaks for it; only root's word counts there.
+    if (process.said.target != pid) {
+        if (facts.uid != 0) process.said.target = pid;
+        process.program = process_facts(process.said.target).program;
+        process.cgroup = cgroup_of(process.said.target);
+    }
+    if (have_rules_ && process.said.state == TieringState::tiered) {
+        process.benefit = ask_benefit(pid, answer_deadline_s).value_or(process.benefit);
+    }
+    return process;
+}
+
 TieringPicture Tiers::round() {
     TieringPicture picture;
     read_rules();
-    auto pids = tiered_processes();
-    trouble(ask_trouble_, pids ? "" : pids.error().sentence);
-    for (pid_t pid : pids.value_or(std::vector<pid_t>{})) {
-        ProcessFacts facts = process_facts(pid);
-        if (!facts.exists) continue;
-        auto said = ask_status(pid, answer_deadline_s);
-        if (!said) {
-            picture.silent += said.error().code != ESRCH;
-            continue;
+    auto listed = tiered_processes();
+    trouble(ask_trouble_, listed ? "" : listed.error().sentence);
+    std::vector<pid_t> pids = listed.value_or(std::vector<pid_t>{});
+    // Those that did not answer last time come last: there may be thousands, of one user.
+    std::ranges::stable_partition(pids, [&](pid_t pid) { return !silent_.contains(pid); });
+    std::vector<std::optional<libpool::Result<TieredProcess>>> heard(pids.size());
+    at_once(pids.size(), [&](size_t i) { heard[i] = hear(pids[i]); });
+    silent_.clear();
+    for (size_t i = 0; i < pids.size(); ++i) {
+        if (!heard[i]) continue;
+        if (*heard[i]) {
+            picture.processes.push_back(std::move(**heard[i]));
+        } else {
+            ++picture.silent;
+            silent_.insert(pids[i]);
         }
-        TieredProcess process{pid, facts.program, cgroup_of(pid), std::move(*said), {}};
-        // Whoever attaches to another one speaks for it; only root's word counts there.
-        if (process.said.target != pid) {
-            if (facts.uid != 0) process.said.target = pid;
-            process.program = process_facts(process.said.target).program;
-            process.cgroup = cgroup_of(process.said.target);
-        }
-        if (have_rules_ && process.said.state == TieringState::tiered) {
-            process.benefit = ask_benefit(pid, answer_deadline_s).value_or(process.benefit);
-        }
-        picture.processes.push_back(std::move(process));
     }
+    std::ranges::sort(picture.processes, {}, &TieredProcess::pid);
     divide_near(picture);
     if (!options_.metrics_file.empty()) {
         auto written = replace_file(options_.metrics_file, metrics_text(picture));

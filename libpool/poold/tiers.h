@@ -5,6 +5,8 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "poold/metrics.h"
@@ -30,12 +32,14 @@ class Tiers {
 
   private:
     void read_rules();
+    std::optional<libpool::Result<TieredProcess>> hear(pid_t pid) const;
     void divide_near(TieringPicture& picture);
     void trouble(std::string& last, const std::string& sentence);
 
     const TiersOptions options_;
     Log log_;
     TenantsFile rules_;        // the last that was right
+    std::set<pid_t> silent_;   // in the last round
     bool have_rules_ = false;  // there was one that was right
     std::string rules_trouble_, divide_trouble_, ask_trouble_, file_trouble_;
 };

@@ -89,6 +89,20 @@ class Tiers(PooltierTest):
             self.assertLess(time.monotonic(), until)
             time.sleep(0.1)
 
+    def test_stopped_processes_delay_nobody(self):
+        stopped = [self.fake() for _ in range(6)]
+        other = self.fake("--tenant", "small")
+        for one in stopped:
+            os.kill(one.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, one.pid, os.WSTOPPED | os.WNOWAIT)  # all its threads
+            self.addCleanup(os.kill, one.pid, signal.SIGCONT)
+        path = self.write("tenants", "capacity = 400K\ntenant small label=small\n")
+        began = time.monotonic()
+        done = poold("tiers", "--once", "--tenants", path)
+        self.assertLess(time.monotonic() - began, 2.5)
+        self.assertIn("cxlpool_tier_silent_processes 6\n", done.out)
+        self.assertEqual(allotted(other.pid), "400 KiB")
+
     def test_a_silent_process_is_counted_and_hides_nobody(self):
         self.socket(b"garbage\n")
         fake = self.fake()
