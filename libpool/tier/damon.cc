@@ -2,6 +2,7 @@
 #include "tier/damon.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr const char* kdamonds = "/sys/kernel/mm/damon/admin/kdamonds";
 constexpr const char* stat_switch = "/sys/module/damon_stat/parameters/enabled";
+constexpr uint64_t region_limit = 1000;      // what the kernel may make
 constexpr size_t damon_region_limit = 4096;  // what is read of tried_regions
 
 Result<std::string> read_line(const std::string& path) {
@@ -40,6 +42,39 @@ Result<uint64_t> read_count(const std::string& path) {
     return value;
 }
 
+struct Watching {
+    pid_t target = 0;   // 0: nobody, or several
+    bool ours = false;  // set up as we do
+};
+
+Watching watching(const std::string& root, const std::string& kdamond) {
+    const std::string context = root + kdamond + "/contexts/0", scheme = context + "/schemes/0",
+                      regions = context + "/monitoring_attrs";
+    Watching one;
+    if (read_count(root + kdamond + "/contexts/nr_contexts").value_or(0) != 1 ||
+        read_count(context + "/targets/nr_targets").value_or(0) != 1) {
+        return one;
+    }
+    one.target = pid_t(read_count(context + "/targets/0/pid_target").value_or(0));
+    one.ours = read_line(context + "/operations").value_or("") == "vaddr" &&
+               read_line(scheme + "/action").value_or("") == "stat" &&
+               read_count(scheme + "/access_pattern/nr_accesses/min").value_or(0) == 1 &&
+               read_count(regions + "/nr_regions/max").value_or(0) == region_limit;
+    return one;
+}
+
+// What is left of one of ours that was killed, or that this very process has set up before it ran
+// another program.
+bool is_leftover(const Watching& one) {
+    if (one.target <= 0) return false;
+    const bool ended = kill(one.target, 0) != 0 && errno == ESRCH;
+    return one.ours && (ended || one.target == getpid());
+}
+
+bool runs(const std::string& root, const std::string& kdamond) {
+    return read_line(root + kdamond + "/state").value_or("") != "off";
+}
+
 }  // namespace
 
 std::string damon_refusal(const std::string& root) {
@@ -47,11 +82,14 @@ std::string damon_refusal(const std::string& root) {
     if (stat((root + kdamonds).c_str(), &is) != 0) return "the kernel has no DAMON in sysfs";
     uint64_t count = read_count(root + kdamonds + "/nr_kdamonds").value_or(0);
     for (uint64_t i = 0; i < count; ++i) {
-        std::string state =
-            text("%s%s/%llu/state", root.c_str(), kdamonds, static_cast<unsigned long long>(i));
-        if (read_line(state).value_or("") != "off") {
-            return "DAMON is in use: somebody's kdamond runs (see " + std::string(kdamonds) + ")";
-        }
+        const std::string kdamond = text("%s/%llu", kdamonds, static_cast<unsigned long long>(i));
+        if (!runs(root, kdamond)) continue;
+        const Watching one = watching(root, kdamond);
+        if (count == 1 && is_leftover(one)) continue;
+        return text(
+            "DAMON is in use: somebody's kdamond runs%s; if nobody needs it: echo off > %s/state",
+            one.target > 0 ? text(" and watches process %d", int(one.target)).c_str() : "",
+            kdamond.c_str());
     }
     return "";
 }
@@ -88,6 +126,12 @@ Result<Damon> Damon::start(const std::string& root, pid_t pid, const DamonInterv
         return fail(refusal.starts_with("the kernel") ? ENOENT : EBUSY, "%s", refusal.c_str());
     }
     Damon damon(root);
+    const std::string first = std::string(kdamonds) + "/0";
+    if (read_count(root + kdamonds + "/nr_kdamonds").value_or(0) == 1 && runs(root, first)) {
+        if (auto off = damon.put(first + "/state", "off"); !off) {  // a leftover
+            return std::unexpected(off.error());
+        }
+    }
     if (read_line(root + stat_switch).value_or("N") == "Y") {
         if (auto off = damon.put(stat_switch, "N"); !off) return std::unexpected(off.error());
         damon.restore_stat_ = true;
@@ -106,7 +150,7 @@ Result<void> Damon::set_up(pid_t pid, const DamonIntervals& intervals) {
         {context + "/monitoring_attrs/intervals/sample_us", std::to_string(intervals.sample_us)},
         {context + "/monitoring_attrs/intervals/aggr_us", std::to_string(intervals.aggregate_us)},
         {context + "/monitoring_attrs/intervals/update_us", "1000000"},
-        {context + "/monitoring_attrs/nr_regions/max", "1000"},
+        {context + "/monitoring_attrs/nr_regions/max", std::to_string(region_limit)},
         {context + "/targets/nr_targets", "1"},
         {context + "/targets/0/pid_target", std::to_string(pid)},
         {context + "/schemes/nr_schemes", "1"},

@@ -46,7 +46,8 @@ class Damon {
     bool set_up_ = false;
 };
 
-// Is there DAMON, and is it free? "" or the sentence why not. Reads only.
+// Is there DAMON, and is it free? What was left running by one of ours that was killed counts as
+// free: start() takes it over. "" or the sentence why not. Reads only.
 std::string damon_refusal(const std::string& root);
 
 }  // namespace libpool::tier
