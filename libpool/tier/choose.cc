@@ -227,7 +227,8 @@ void stay(Counts& counts, Counts& huge) {
 
 constexpr PageId no_page = UINT32_MAX;
 
-void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect respect, Quota quota,
+// Uses the quota up. By reference: it is 112 KiB, of a stack that is made small.
+void collect(const Pages& pages, const std::vector<HintedRun>& hints, Respect respect, Quota& quota,
              Plan& plan) {
     uint64_t left = plan.demote.size() + plan.promote.size();
     if (left == 0) return;
