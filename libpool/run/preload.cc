@@ -29,8 +29,8 @@ namespace {
 using namespace libpool;
 
 // Of memory that a program may lock as a whole (mlockall).
-// Choosing what moves takes 256 KiB of stack, the rest some 40.
-constexpr size_t tiering_stack_bytes = 448 << 10, small_stack_bytes = 64 << 10;
+// Choosing what moves takes 180 KiB of stack, the rest some 40.
+constexpr size_t tiering_stack_bytes = 384 << 10, small_stack_bytes = 64 << 10;
 constexpr size_t large_stack_bytes = 2 << 20;  // where the program's thread-local data fill those
 constexpr int refused_code = 125;  // as pooltier run ends when it may not go on untiered
 

@@ -104,7 +104,11 @@ Result<void> Tiering::prepare() {
 }
 
 Result<void> Tiering::take_sampler() {
+    // The program may end while DAMON is being set up.
+    must_be_stopped_ = geteuid() == 0 && settings_.sampler != SamplerWish::rwp &&
+                       settings_.sampler != SamplerWish::wp;
     auto choice = choose_sampler(word_of(settings_.sampler));
+    must_be_stopped_ = must_be_stopped_ && choice;
     if (!choice) return std::unexpected(choice.error());
     choice_ = std::move(*choice);
     chosen_ = choice_.describe();

@@ -50,7 +50,7 @@ def programs_survive_the_preload_library(rack):
 def a_forked_child_is_told_of(rack):
     """By its parent: the child runs on untracked and listens to nobody."""
     told = sh(rack, "h1", f"{PRELOAD} tier-forker & for i in $(seq 100); do "
-              "said=$(pooltier status --json $!); case $said in *alive*) break;; esac; sleep 0.1; done; "
+              "said=$(pooltier status --json $!); case $said in *rwp*alive*) break;; esac; sleep 0.1; done; "
               "echo \"$said\"; kill $!; wait", timeout=60).out
     expect('"sampler": "rwp"' in told or '"sampler":"rwp"' in told, f"status: {told[-400:]}")
     expect(re.search(r"1 forked so far, not tracked; alive: \d+", told), f"status: {told[-400:]}")
