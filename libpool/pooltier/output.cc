@@ -3,13 +3,14 @@
 #include <cstdio>
 
 #include "pooltier/verbs.h"
+#include "tier/printable.h"
 
 namespace pooltier {
 
 void print(const std::string& words) { std::fwrite(words.data(), 1, words.size(), stdout); }
 
 int say(int code, const std::string& sentence) {
-    std::fprintf(stderr, "pooltier: %s\n", sentence.c_str());
+    std::fprintf(stderr, "pooltier: %s\n", libpool::tier::on_terminal(sentence).c_str());
     return code;
 }
 

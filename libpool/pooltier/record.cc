@@ -9,13 +9,16 @@
 
 #include "pooltier/trace_writer.h"
 #include "pooltier/verbs.h"
+#include "pooltrace/trace.h"
 #include "steady.h"
 #include "tier/control_client.h"
 #include "tier/printable.h"
+#include "uapi.h"
 
 namespace pooltier {
 
 using namespace libpool::tier;
+namespace trace = libpool::tier::trace;
 
 namespace {
 
@@ -35,7 +38,7 @@ Result<PageSlice> ask_all_pages(pid_t pid, Detail detail) {
         all.rates.insert(all.rates.end(), slice->rates.begin(), slice->rates.end());
         all.places.insert(all.places.end(), slice->places.begin(), slice->places.end());
         if (slice->rates.empty()) break;
-    } while (all.rates.size() < all.total_pages && all.rates.size() < page_limit);
+    } while (all.rates.size() < all.total_pages && all.rates.size() < trace::Limits{}.pages);
     return all;
 }
 
@@ -62,11 +65,34 @@ Result<void> record_epochs(pid_t pid, const PageSlice& first, std::FILE* file,
         if (!slice) return std::unexpected(slice.error());
         done = write_to(file, writer.epoch(slice->rates), path);
     }
-    return done;
+    return done ? write_to(file, writer.end(), path) : done;
+}
+
+// Of no use is what the reader will not take.
+Result<void> fits_into_a_trace(pid_t pid, uint64_t pages, uint64_t epochs) {
+    const trace::Limits limits;
+    auto count = [](uint64_t value) { return static_cast<unsigned long long>(value); };
+    if (pages > limits.pages) {
+        return fail(EFBIG, "process %d has %llu tracked pages (%s), and a trace holds %llu (%s)",
+                    pid, count(pages), describe_bytes(pages * libpool::page_bytes).c_str(),
+                    count(limits.pages),
+                    describe_bytes(limits.pages * libpool::page_bytes).c_str());
+    }
+    if (pages == 0 || epochs <= limits.cells / pages) return {};
+    return fail(
+        EFBIG,
+        "%llu pages of process %d in %llu epochs are more counts than the %llu that a trace "
+        "holds: at most %llu epochs, by less --seconds or more --epoch-ms",
+        count(pages), pid, count(epochs), count(limits.cells), count(limits.cells / pages));
 }
 
 // The first look: before the file is made, so that a wrong pid costs no old recording.
-Result<PageSlice> first_look(pid_t pid) {
+Result<PageSlice> first_look(pid_t pid, uint64_t epochs) {
+    auto one = ask_pages(pid, {0, 1, Detail::rates});
+    if (!one) return one;
+    if (auto fits = fits_into_a_trace(pid, one->total_pages, epochs); !fits) {
+        return std::unexpected(fits.error());
+    }
     auto first = ask_all_pages(pid, Detail::rates_and_places);
     if (first && first->rates.empty()) {
         return fail(ENODATA, "process %d has no tracked pages yet", pid);
@@ -88,17 +114,18 @@ int record(const Args& args) {
     };
     auto speaker = speaker_of(static_cast<pid_t>(*pid));
     if (!speaker) return told(speaker.error());
-    auto first = first_look(*speaker);
+    uint64_t epochs = std::max<uint64_t>(1, *seconds * 1000 / *epoch_ms);
+    auto first = first_look(*speaker, epochs);
     if (!first) return told(first.error());
     const std::string& path = args.arguments[1];
-    std::FILE* file = std::fopen(path.c_str(), "we");
+    bool to_output = path == "-";
+    std::FILE* file = to_output ? stdout : std::fopen(path.c_str(), "we");
     if (!file) {
         return say(exit_refused, text("%s cannot be written: %s", printable(path).c_str(),
                                       libpool::errno_text(errno).c_str()));
     }
-    uint64_t epochs = std::max<uint64_t>(1, *seconds * 1000 / *epoch_ms);
     auto done = record_epochs(*speaker, *first, file, path, epochs, *epoch_ms);
-    if (std::fclose(file) != 0 && done) {
+    if (!to_output && std::fclose(file) != 0 && done) {
         return say(exit_answer, printable(path) + " cannot be written");
     }
     if (!done) return told(done.error());

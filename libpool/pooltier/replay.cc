@@ -30,6 +30,7 @@ Result<trace::Trace> trace_of(const std::string& path) {
     if (read->pages == 0 || read->epochs() == 0) {
         return fail(ENODATA, "%s holds no epochs", printable(path).c_str());
     }
+    if (!read->whole) say(0, trace::cut_off(*read, printable(path)));
     return read;
 }
 
@@ -39,7 +40,7 @@ uint64_t near_as_recorded(const trace::Trace& recorded) {
         std::count(recorded.home.begin(), recorded.home.end(), Place::near));
 }
 
-// "64M" of memory, or "1/8" of the pages.
+// "64M" of memory, or "1/8" of the pages; at most all.
 Result<uint64_t> near_pages(const std::string& word, uint32_t pages) {
     if (word.find('/') != word.npos) {
         auto part = trace::near_of(word, pages);
@@ -49,7 +50,7 @@ Result<uint64_t> near_pages(const std::string& word, uint32_t pages) {
     auto bytes = parse_bytes(word);
     if (!bytes) return fail(EINVAL, "--near: %s", bytes.error().sentence.c_str());
     if (*bytes < 4096) return fail(EINVAL, "--near %s is less than one page", word.c_str());
-    return *bytes / 4096;
+    return std::min<uint64_t>(*bytes / 4096, pages);
 }
 
 Result<Scene> as_recorded(const Args& args, const trace::Trace& recorded) {
@@ -137,7 +138,7 @@ Result<trace::Summary> play(const trace::Trace& recorded, const Scene& scene) {
 
 int replay(const Args& args) {
     auto recorded = trace_of(args.arguments.front());
-    if (!recorded) return say(exit_refused, printable(recorded.error().sentence, 500));
+    if (!recorded) return say(exit_refused, recorded.error().sentence);
     auto scenes = scenes_of(args, *recorded);
     if (!scenes) return say_usage(scenes.error());
     std::vector<trace::Summary> rows;
@@ -147,6 +148,10 @@ int replay(const Args& args) {
         rows.push_back(std::move(*row));
     }
     print(trace::summary_table(rows));
+    print(text(
+        "Each policy begins anew: it knows nothing, pages are where first touch puts them, and "
+        "all that it can learn from are %.3g s.\n",
+        recorded->epoch_s() * double(recorded->epochs())));
     return exit_done;
 }
 

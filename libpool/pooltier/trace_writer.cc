@@ -45,7 +45,7 @@ class Words {
 
 // Half a count to begin with, which is rounding to the nearest.
 TraceWriter::TraceWriter(uint64_t pages, double epoch_s)
-    : epoch_s_(epoch_s), carried_(std::min(pages, page_limit), 0.5f) {}
+    : epoch_s_(epoch_s), carried_(pages, 0.5f) {}
 
 std::string TraceWriter::head(std::span<const Place> places, const std::string& whose) const {
     Words home;
@@ -75,7 +75,10 @@ std::string TraceWriter::epoch(std::span<const float> rates) {
     if (last != line.npos && (line.substr(last) == " 0" || line.substr(last).starts_with(" 0*"))) {
         line.resize(last);
     }
+    ++epochs_;
     return line + "\n";
 }
+
+std::string TraceWriter::end() const { return "end " + std::to_string(epochs_) + "\n"; }
 
 }  // namespace pooltier

@@ -11,8 +11,6 @@
 
 namespace pooltier {
 
-inline constexpr uint64_t page_limit = 1 << 28;  // 1 TiB
-
 class TraceWriter {
   public:
     // Pages that come later than the head are left out: their number is part of it.
@@ -20,10 +18,13 @@ class TraceWriter {
 
     std::string head(std::span<const libpool::tier::Place> places, const std::string& whose) const;
     std::string epoch(std::span<const float> rates);
+    // Behind the last epoch: a trace without it was cut off.
+    std::string end() const;
 
   private:
     double epoch_s_;
     std::vector<float> carried_;  // counts less than one, by page
+    uint64_t epochs_ = 0;
 };
 
 }  // namespace pooltier

@@ -28,7 +28,7 @@ struct RunOptions {
         add_generator(a, generator);
         add_world(a, world, costs);
         add_policy(a, config);
-        a.integer("--bound-steps", "iterations for the bound (100)", &bound.iterations, 0u,
+        a.integer("--bound-steps", "iterations for the bound (100)", &bound.iterations, 1u,
                   1'000'000u);
         a.flag("--no-bank", "our policy without its bank", &no_bank);
         a.word("--csv", "write the summary there", &csv);

@@ -31,7 +31,7 @@ void add_world(Arguments& arguments, World& world, std::string& costs);
 void add_policy(Arguments& arguments, TierConfig& config);
 Result<void> set_costs(World& world, const std::string& name);  // "native" or "guest"
 
-// "1024" pages or "1/8" of `pages`.
+// "1024" pages or "1/8" of `pages`; at most all.
 Result<uint32_t> near_of(const std::string& word, uint32_t pages);
 
 struct Workload {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
+#include <new>
 #include <string_view>
 
 #include "pooltrace/commands.h"
 #include "tier/baselines.h"
+#include "tier/printable.h"
 
 namespace libpool::tier::trace {
 namespace {
@@ -40,26 +42,32 @@ int usage(FILE* to) {
     return to == stdout ? 0 : 2;
 }
 
+int wrong(const std::string& sentence) {
+    std::fprintf(stderr, "pooltrace: %s\n", on_terminal(sentence).c_str());
+    return 2;
+}
+
 int main_with(int argc, char** argv) {
-    if (argc < 2) {
-        std::fputs("pooltrace: Say a command; pooltrace --help names them.\n", stderr);
-        return 2;
-    }
+    if (argc < 2) return wrong("Say a command; pooltrace --help names them.");
     std::string_view name = argv[1];
     if (name == "--help" || name == "-h" || name == "help") return usage(stdout);
     for (const Command& command : commands) {
         if (command.name != name) continue;
         auto code = command.run(Words(argv + 2, size_t(argc - 2)));
         if (code) return *code;
-        std::fprintf(stderr, "pooltrace: %s\n", code.error().sentence.c_str());
-        return 2;
+        return wrong(code.error().sentence);
     }
-    std::fprintf(stderr, "pooltrace: There is no command \"%.40s\"; pooltrace --help names them.\n",
-                 argv[1]);
-    return 2;
+    return wrong("There is no command \"" + printable(name, 40) +
+                 "\"; pooltrace --help names them.");
 }
 
 }  // namespace
 }  // namespace libpool::tier::trace
 
-int main(int argc, char** argv) { return libpool::tier::trace::main_with(argc, argv); }
+int main(int argc, char** argv) {
+    try {
+        return libpool::tier::trace::main_with(argc, argv);
+    } catch (const std::bad_alloc&) {
+        return libpool::tier::trace::wrong("There is not enough memory for this.");
+    }
+}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <charconv>
+#include <cstdio>
 
 #include "pooltrace/commands.h"
+#include "tier/printable.h"
 
 namespace libpool::tier::trace {
 
@@ -64,7 +66,7 @@ Result<uint32_t> near_of(const std::string& word, uint32_t pages) {
     };
     uint32_t part = 0, whole = 0;
     size_t slash = word.find('/');
-    if (slash == std::string::npos && number(word, part) && part > 0) return part;
+    if (slash == std::string::npos && number(word, part) && part > 0) return std::min(part, pages);
     if (slash != std::string::npos && number(word.substr(0, slash), part) &&
         number(word.substr(slash + 1), whole) && part > 0 && part <= whole) {
         return std::max(1u, uint32_t(uint64_t(pages) * part / whole));
@@ -77,6 +79,8 @@ Result<uint32_t> near_of(const std::string& word, uint32_t pages) {
 Result<Workload> workload_from_file(const std::string& path) {
     auto trace = read_trace(path);
     if (!trace) return std::unexpected(trace.error());
+    if (!trace->whole)
+        std::fprintf(stderr, "pooltrace: %s\n", on_terminal(cut_off(*trace, path)).c_str());
     size_t slash = path.rfind('/');
     std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
     for (char& c : name)

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pooltrace/trace.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -9,6 +14,8 @@
 namespace libpool::tier::trace {
 
 namespace {
+
+constexpr std::string_view first_line = "pooltrace 1";
 
 // One line of the text after the other, and words of it.
 class Lines {
@@ -19,6 +26,7 @@ class Lines {
         if (rest_.empty()) return false;
         size_t end = rest_.find('\n');
         line_ = rest_.substr(0, end);
+        cut_ = end == std::string_view::npos;
         rest_ = end == std::string_view::npos ? std::string_view{} : rest_.substr(end + 1);
         ++number_;
         return true;
@@ -30,6 +38,7 @@ class Lines {
         return true;
     }
     std::string_view line() const { return line_; }
+    bool cut() const { return cut_; }  // this line has no end
     // The next word of this line; empty at its end.
     std::string_view word() {
         size_t from = line_.find_first_not_of(' ');
@@ -46,6 +55,7 @@ class Lines {
   private:
     std::string_view rest_, line_;
     size_t number_ = 0;
+    bool cut_ = false;
 };
 
 // What is shown of text that somebody else wrote.
@@ -122,6 +132,20 @@ Result<void> parse_epoch(Lines& lines, Trace& trace) {
     return {};
 }
 
+// Behind it there may be comments only.
+Result<void> parse_end(Lines& lines, Trace& trace) {
+    uint64_t epochs = 0;
+    if (!number(lines.word(), epochs) || !lines.word().empty())
+        return lines.wrong("here must stand \"end N\"");
+    if (epochs != trace.epochs()) {
+        return lines.wrong(text("there are %zu epochs, and the end says %llu", trace.epochs(),
+                                static_cast<unsigned long long>(epochs)));
+    }
+    if (lines.next_but_comments()) return lines.wrong("the trace goes on behind its end");
+    trace.whole = true;
+    return {};
+}
+
 template <typename T, typename Write>
 void print_runs(std::string& out, std::span<const T> values, Write write) {
     for (size_t i = 0; i < values.size();) {
@@ -159,7 +183,7 @@ std::vector<uint32_t> births(const Trace& trace) {
 
 Result<Trace> parse(std::string_view text_, const Limits& limits) {
     Lines lines(text_);
-    if (!lines.next() || lines.line() != "pooltrace 1")
+    if (!lines.next() || lines.line() != first_line)
         return fail(EINVAL, "line 1 of the trace: here must stand \"pooltrace 1\".");
     Trace trace;
     auto pages = header_number(lines, "pages", limits.pages);
@@ -168,10 +192,16 @@ Result<Trace> parse(std::string_view text_, const Limits& limits) {
     auto epoch_ns = header_number(lines, "epoch_ns", limits.epoch_ns);
     if (!epoch_ns) return std::unexpected(epoch_ns.error());
     trace.epoch_ns = *epoch_ns;
+    trace.whole = false;
     for (bool first = true; lines.next_but_comments(); first = false) {
         std::string_view head = lines.word();
         Result<void> parsed;
-        if (head == "home" && first) {
+        if (head == "end" && trace.epochs() > 0) {
+            parsed = parse_end(lines, trace);
+            if (!parsed && lines.cut()) break;  // "end 1" of "end 10"
+        } else if (lines.cut()) {
+            break;  // its last number may be half of one
+        } else if (head == "home" && first) {
             parsed = parse_home(lines, trace);
         } else if (head == "epoch") {
             if ((trace.epochs() + 1) * trace.pages > limits.cells) {
@@ -205,22 +235,61 @@ std::string print(const Trace& trace) {
         print_runs(out, row, [&](uint32_t count) { out += std::to_string(count); });
         out += '\n';
     }
+    if (trace.whole) out += "end " + std::to_string(trace.epochs()) + "\n";
     return out;
 }
 
+std::string cut_off(const Trace& trace, const std::string& path) {
+    if (trace.whole) return "";
+    return text(
+        "%s has no end: it was cut off, or written by a version that wrote none; its first %zu "
+        "epochs are taken",
+        path.c_str(), trace.epochs());
+}
+
+namespace {
+
+using File = std::unique_ptr<FILE, int (*)(FILE*)>;
+
+// Opening does not wait for a writer of a pipe; its first byte is waited for, not for ever.
+Result<File> open_trace(const std::string& path, const Limits& limits) {
+    File file(nullptr, &std::fclose);
+    int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (number < 0) return fail(errno, "Trace %s: %s.", path.c_str(), errno_text(errno).c_str());
+    file.reset(fdopen(number, "r"));
+    struct stat status {};
+    if (!file || fstat(number, &status) != 0)
+        return fail(errno, "Trace %s: %s.", path.c_str(), errno_text(errno).c_str());
+    if (!S_ISREG(status.st_mode) && !S_ISFIFO(status.st_mode))
+        return fail(EINVAL, "Trace %s is neither a file nor a pipe.", path.c_str());
+    if (S_ISFIFO(status.st_mode)) {
+        pollfd polled{number, POLLIN, 0};
+        if (poll(&polled, 1, int(limits.patience_s * 1000)) <= 0) {
+            return fail(ETIMEDOUT, "Nobody has written to the pipe %s for %g s.", path.c_str(),
+                        limits.patience_s);
+        }
+    }
+    (void)fcntl(number, F_SETFL, 0);  // from here on a slow writer is waited for
+    return file;
+}
+
+}  // namespace
+
 Result<Trace> read_trace(const std::string& path, const Limits& limits) {
-    std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "re"), &std::fclose);
-    if (!file) return fail(errno, "Trace %s: %s.", path.c_str(), errno_text(errno).c_str());
+    auto file = open_trace(path, limits);
+    if (!file) return std::unexpected(file.error());
     std::string content;
-    std::vector<char> piece(1 << 20);
-    while (size_t got = std::fread(piece.data(), 1, piece.size(), file.get())) {
+    std::vector<char> piece(1 << 16);
+    while (size_t got = std::fread(piece.data(), 1, piece.size(), file->get())) {
         content.append(piece.data(), got);
+        // Whatever it is, it is not read to its end.
+        if (!content.starts_with(first_line)) break;
         if (content.size() > limits.file_bytes) {
             return fail(EFBIG, "Trace %s is longer than %llu bytes.", path.c_str(),
                         static_cast<unsigned long long>(limits.file_bytes));
         }
     }
-    if (std::ferror(file.get()))
+    if (std::ferror(file->get()))
         return fail(EIO, "Trace %s: %s.", path.c_str(), errno_text(errno).c_str());
     auto parsed = parse(content, limits);
     if (!parsed)

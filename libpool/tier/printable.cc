@@ -34,9 +34,7 @@ bool harmless(uint32_t point) {
     return !marks;
 }
 
-}  // namespace
-
-std::string printable(std::string_view words, size_t limit_bytes) {
+std::string made_harmless(std::string_view words, size_t limit_bytes, const char* backslash) {
     std::string out;
     size_t at = 0;
     while (at < words.size()) {
@@ -48,13 +46,23 @@ std::string printable(std::string_view words, size_t limit_bytes) {
                 out += text("\\x%02x", static_cast<unsigned char>(words[at + i]));
             }
         } else if (one.point == '\\') {
-            out += "\\\\";
+            out += backslash;
         } else {
             out += words.substr(at, bytes);
         }
         at += bytes;
     }
     return out;
+}
+
+}  // namespace
+
+std::string printable(std::string_view words, size_t limit_bytes) {
+    return made_harmless(words, limit_bytes, "\\\\");
+}
+
+std::string on_terminal(std::string_view sentence) {
+    return made_harmless(sentence, sentence.size(), "\\");
 }
 
 std::string describe_bytes(uint64_t bytes) {

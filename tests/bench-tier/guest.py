@@ -92,6 +92,8 @@ def read_trace(path: Path) -> Trace:
         elif key == "epoch":
             counts = [int(count) for count, repeat in parts for _ in range(repeat)]
             epochs.append(counts + [0] * (pages - len(counts)))
+        elif key == "end" and int(words[0]) != len(epochs):
+            raise Fault(f"{path} has {len(epochs)} epochs, and its end says {words[0]}")
     return Trace(pages, epoch_ns, home, epochs)
 
 

@@ -43,7 +43,7 @@ def read_epochs(trace: Path):
     """Counts of each page, epoch by epoch, as lists of (count, repeat); the file may be large."""
     with open(trace, encoding="ascii") as file:
         for line in file:
-            if line.startswith("epoch "):
+            if line.split()[:1] == ["epoch"]:
                 yield [(int(w.split("*")[0]), int(w.split("*")[1]) if "*" in w else 1) for w in line.split()[1:]]
 
 

@@ -199,6 +199,7 @@ static void finish_trace(uint64_t pages) {
         char part[65536];
         for (size_t n; (n = fread(part, 1, sizeof part, run.epochs)) > 0;)
             fwrite(part, 1, n, trace);
+        fprintf(trace, "end %lu\n", run.number);
         fclose(trace);
     }
     fclose(run.epochs);

@@ -239,6 +239,25 @@ class Others(PooltierTest):
         self.assertEqual(len(epochs), 4)
         first = [sum(int(word.split("*")[0]) for word in line.split()[1:2]) for line in epochs]
         self.assertEqual(sum(first), 1000)  # page 0: 1000 a second
+        self.assertEqual(lines[-1], "end 4")
+
+    def test_record_writes_to_standard_output(self):
+        done = pooltier("record", self.fake().pid, "-", "--seconds", 1, "--epoch-ms", 500, cwd=self.folder)
+        self.assertEqual((done.code, done.err), (0, ""), done)
+        self.assertTrue(done.out.startswith("pooltrace 1\npages 1000\n") and done.out.endswith("\nend 2\n"), done)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_record_writes_nothing_that_could_not_be_read(self):
+        path = os.path.join(self.folder, "trace")
+        fake = self.fake()
+        self.assert_refused(pooltier("record", fake.pid, path, "--seconds", 86400, "--epoch-ms", 100), 1,
+                            f"1000 pages of process {fake.pid} in 864000 epochs are more counts than the 268435456 that "
+                            "a trace holds: at most 268435 epochs, by less --seconds or more --epoch-ms")
+        large = self.fake("--pages", "20000000")
+        self.assert_refused(pooltier("record", large.pid, path, "--seconds", 1), 1,
+                            f"process {large.pid} has 20000000 tracked pages (76.3 GiB), and a trace holds 16777216 "
+                            "(64 GiB)")
+        self.assertFalse(os.path.exists(path))
 
     def test_record_refuses_before_it_makes_a_file(self):
         path = os.path.join(self.folder, "old")

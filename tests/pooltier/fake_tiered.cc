@@ -4,7 +4,7 @@
 // and told. Says "ready" and ends with its standard input.
 //
 //   fake-tiered [--program NAME] [--tenant NAME] [--sentence S] [--untiered SENTENCE]
-//               [--private] [--slow SECONDS]
+//               [--private] [--slow SECONDS] [--pages N]     N: of so many it speaks
 //   fake-tiered --fork    serves, forks; the child lets go and serves "not tracked: forked" itself,
 //                         and says "child PID"
 #include <sys/prctl.h>
@@ -35,6 +35,7 @@ class MadeUp final : public Controlled {
   public:
     Snapshot told;
     double slow_s = 0;
+    uint64_t told_pages = pages_in_all;
 
     Snapshot status() override {
         usleep(static_cast<useconds_t>(slow_s * 1e6));
@@ -84,7 +85,7 @@ class MadeUp final : public Controlled {
 
     Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail detail) override {
         PageSlice slice;
-        slice.total_pages = pages_in_all;
+        slice.total_pages = told_pages;
         slice.first = first;
         for (uint64_t page = first; page < std::min(pages_in_all, first + pages); ++page) {
             slice.rates.push_back(static_cast<float>(rate_of(page)));
@@ -215,6 +216,8 @@ int main(int argc, char** argv) {
             prctl(PR_SET_DUMPABLE, 0);
         else if (word == "--slow")
             engine.slow_s = std::atof(value());
+        else if (word == "--pages")
+            engine.told_pages = std::strtoull(value(), nullptr, 10);
         else if (word == "--fork")
             forks = true;
         else

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "pooltrace/trace.h"
+
 using namespace pooltier;
 using libpool::tier::Place;
 
@@ -23,6 +25,22 @@ TEST(TraceWriter, WhatRoundingLeavesIsCarriedOn) {
     std::string all;
     for (int i = 0; i < 8; ++i) all += writer.epoch(rates);
     EXPECT_EQ(all, "epoch 2\nepoch 2 1\nepoch 2\nepoch 2\nepoch 2\nepoch 2 1\nepoch 2\nepoch 2\n");
+}
+
+// What is written is read back, whole; without its end it is cut off.
+TEST(TraceWriter, TheReaderTakesIt) {
+    namespace trace = libpool::tier::trace;
+    TraceWriter writer(3, 1);
+    std::string all = writer.head({}, "7 a");
+    for (int i = 0; i < 3; ++i) all += writer.epoch(std::vector<float>{1, 0, 2});
+    auto cut = trace::parse(all);
+    ASSERT_TRUE(cut);
+    EXPECT_FALSE(cut->whole);
+    EXPECT_EQ(writer.end(), "end 3\n");
+    auto read = trace::parse(all + writer.end());
+    ASSERT_TRUE(read);
+    EXPECT_TRUE(read->whole);
+    EXPECT_EQ(read->accesses(), 9u);
 }
 
 TEST(TraceWriter, ZerosAtTheEndAreLeftOut) {

@@ -48,4 +48,20 @@ wrong '--jump 240 is behind the last epoch, 239.' run --gen hot --jump 240
 wrong 'There is no adversary "hot".' harm --gen hot
 wrong 'Say one kind: pooltrace gen KIND [OPTIONS].' gen
 wrong 'File /nonexistent/x: No such file or directory.' gen zipf --pages 64 --epochs 2 --out /nonexistent/x
+wrong 'There is no policy "\x1b[31mx\x0a"; there are: first-touch tpp histogram two-ewma ours.' run --gen hot --policy $'\e[31mx\n'
+wrong 'There is no command "\x1b[2J"; pooltrace --help names them.' $'\e[2J'
+{ "$pooltrace" run --gen $'\e[2J' 2>&1 || true; } | grep -q '^pooltrace: There is no kind of trace "\\x1b\[2J";' || failed "an escape got through"
+wrong '--near must be a number of pages above 0, or a part like 1/8, not "\x1b[2J".' run --gen hot --near $'\e[2J'
+wrong '--bound-steps must be a whole number from 1 to 1000000, not "0".' run --gen hot --bound-steps 0
+wrong "Trace /dev/zero is neither a file nor a pipe." run --trace /dev/zero
+(ulimit -v 400000; wrong 'There is not enough memory for this.' run --gen hot --pages 2600000 --epochs 100)
+
+# A pipe is a trace, too; one that was cut off is said, and its epochs are taken.
+"$pooltrace" run --trace <(cat "$dir/hot.trace") --near 64 --policy ours >"$dir/out" 2>"$dir/err" || failed "$(cat "$dir/err")"
+[ ! -s "$dir/err" ] || failed "$(cat "$dir/err")"
+head -n -1 "$dir/hot.trace" >"$dir/cut.trace"
+"$pooltrace" run --trace "$dir/cut.trace" --near 64 --policy ours >"$dir/cut" 2>"$dir/err" || failed "$(cat "$dir/err")"
+grep -qx "pooltrace: $dir/cut.trace has no end: it was cut off, .*; its first 40 epochs are taken" "$dir/err" || failed "$(cat "$dir/err")"
+# More than all is all.
+"$pooltrace" run --trace "$dir/hot.trace" --near 4000000000 --policy ours | grep -q '^hot.trace  *512 ' || failed "near is not cut to all pages"
 echo "pooltrace: all as promised"

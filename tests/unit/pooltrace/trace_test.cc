@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -45,10 +46,44 @@ TEST(TraceText, IsReadAsTheGrammarSays) {
 }
 
 TEST(TraceText, IsWrittenShort) {
-    auto trace = parse("pooltrace 1\npages 5\nepoch_ns 10\nhome f*5\nepoch 3 3 3\nepoch 0 0 1\n");
+    auto trace =
+        parse("pooltrace 1\npages 5\nepoch_ns 10\nhome f*5\nepoch 3 3 3\nepoch 0 0 1\nend 2\n");
     ASSERT_TRUE(trace);
     EXPECT_EQ(print(*trace),
-              "pooltrace 1\npages 5\nepoch_ns 10\nhome f*5\nepoch 3*3\nepoch 0*2 1\n");
+              "pooltrace 1\npages 5\nepoch_ns 10\nhome f*5\nepoch 3*3\nepoch 0*2 1\nend 2\n");
+}
+
+// Wherever it is cut: no error that says something else, no number that is half of one.
+TEST(TraceText, WhatWasCutOffIsSaid) {
+    const std::string whole = "pooltrace 1\npages 2\nepoch_ns 10\nepoch 123 45\nepoch 678\nend 2\n";
+    ASSERT_TRUE(parse(whole));
+    EXPECT_TRUE(parse(whole)->whole);
+    EXPECT_TRUE(parse(whole + "# a remark\n")->whole);
+    EXPECT_EQ(cut_off(*parse(whole), "a.trace"), "");
+    const size_t first_whole = whole.find("epoch 678"), second_whole = whole.find("end 2");
+    for (size_t bytes = first_whole; bytes < whole.size() - 1; ++bytes) {
+        SCOPED_TRACE(bytes);
+        auto trace = parse(whole.substr(0, bytes));
+        ASSERT_TRUE(trace) << trace.error().sentence;
+        EXPECT_EQ(trace->epochs(), bytes >= second_whole ? 2u : 1u);
+        EXPECT_EQ(trace->accesses(), bytes >= second_whole ? 846u : 168u);
+        // "end 2" is whole without its newline, too.
+        EXPECT_EQ(trace->whole, bytes == whole.size() - 1);
+    }
+    EXPECT_EQ(cut_off(*parse(whole.substr(0, second_whole)), "a.trace"),
+              "a.trace has no end: it was cut off, or written by a version that wrote none; its "
+              "first 2 epochs are taken");
+    EXPECT_EQ(wrong(whole.substr(0, first_whole - 1)),
+              "line 4 of the trace: the trace ends without an epoch.");
+}
+
+TEST(TraceText, AnEndThatIsNone) {
+    const std::string head = "pooltrace 1\npages 2\nepoch_ns 10\nepoch 1\n";
+    EXPECT_EQ(wrong(head + "end 2\n"),
+              "line 5 of the trace: there are 1 epochs, and the end says 2.");
+    EXPECT_EQ(wrong(head + "end\n"), "line 5 of the trace: here must stand \"end N\".");
+    EXPECT_EQ(wrong(head + "end 1\nepoch 2\n"),
+              "line 6 of the trace: the trace goes on behind its end.");
 }
 
 TEST(TraceText, FaultsAreNamedWithTheirLine) {
@@ -97,6 +132,7 @@ TEST(TraceText, RecordedTracesAreRead) {
         ASSERT_TRUE(again) << again.error().sentence;
         EXPECT_EQ(again->counts, trace->counts);
         EXPECT_EQ(again->home, trace->home);
+        EXPECT_TRUE(trace->whole);
         ++files;
     }
     EXPECT_GE(files, 4);
@@ -106,6 +142,18 @@ TEST(TraceText, MissingFileIsOneSentence) {
     auto trace = read_trace("/nonexistent/trace");
     ASSERT_FALSE(trace);
     EXPECT_EQ(trace.error().sentence, "Trace /nonexistent/trace: No such file or directory.");
+}
+
+TEST(TraceText, WhatIsNoFileIsNotReadToItsEnd) {
+    EXPECT_EQ(read_trace("/dev/zero").error().sentence,
+              "Trace /dev/zero is neither a file nor a pipe.");
+    EXPECT_EQ(read_trace("/tmp").error().sentence, "Trace /tmp is neither a file nor a pipe.");
+    const std::string path = testing::TempDir() + "trace_test_pipe";
+    std::filesystem::remove(path);
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    EXPECT_EQ(read_trace(path, {.patience_s = 0.05}).error().sentence,
+              "Nobody has written to the pipe " + path + " for 0.05 s.");
+    std::filesystem::remove(path);
 }
 
 RC_GTEST_PROP(TraceText, WhatIsWrittenIsReadBack, ()) {
