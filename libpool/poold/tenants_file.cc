@@ -5,7 +5,9 @@
 #include <charconv>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
+#include "poold/tree.h"
 #include "tier/printable.h"
 #include "tier/settings.h"
 #include "tier/tenants.h"
@@ -131,6 +133,9 @@ Result<void> take_line(TenantsFile& file, std::string_view line) {
         return {};
     }
     if (words[0] == "capacity" && words.size() == 3 && words[1] == "=") {
+        if (std::exchange(file.capacity_given, true)) {
+            return fail(EINVAL, "capacity is there twice");
+        }
         if (words[2] == "auto") return {};
         auto bytes = parse_bytes(words[2]);
         if (!bytes) return std::unexpected(bytes.error());
@@ -152,6 +157,13 @@ Result<TenantsFile> parse_tenants(std::string_view lines, const std::string& nam
             return fail(taken.error().code, "%s:%zu: %s", printable(name).c_str(), number,
                         taken.error().sentence.c_str());
         }
+    }
+    for (const TenantRule& rule : file.rules) {
+        if (!file.capacity_bytes || rule.floor_bytes <= *file.capacity_bytes) continue;
+        return fail(EINVAL, "%s: tenant %s has a floor of %s, above the capacity of %s",
+                    printable(name).c_str(), rule.name.c_str(),
+                    describe_bytes(rule.floor_bytes).c_str(),
+                    describe_bytes(*file.capacity_bytes).c_str());
     }
     return file;
 }

@@ -35,6 +35,7 @@ struct TenantRule {
 
 struct TenantsFile {
     std::optional<uint64_t> capacity_bytes;  // nothing: what is near and what the nodes have free
+    bool capacity_given = false;
     std::vector<TenantRule> rules;
 };
 

@@ -81,6 +81,10 @@ TEST(TenantsFile, MistakesAreNamedWithTheirLine) {
     EXPECT_EQ(refusal("tenant a pid=1 floor=2G cap=1G"),
               "t.conf:1: tenant a has a floor above its cap");
     EXPECT_EQ(refusal("tenant a pid=1\ntenant a pid=2"), "t.conf:2: tenant a is there twice");
+    EXPECT_EQ(refusal("capacity = 1G\ncapacity = 2G"), "t.conf:2: capacity is there twice");
+    EXPECT_EQ(refusal("capacity = auto\ncapacity = 2G"), "t.conf:2: capacity is there twice");
+    EXPECT_EQ(refusal("tenant a pid=1 floor=99999999G\ncapacity = 1G"),
+              "t.conf: tenant a has a floor of 97656.2 TiB, above the capacity of 1 GiB");
     for (const char* line : {"tenant", "tenant a/b pid=1", "tenant a pid=0", "tenant a pid=x",
                              "tenant a pid=1 pid=1", "tenant a pid=", "tenant a pid", "capacity",
                              "tenant a pid=1 weight=0", "tenant a pid=1 weight=10001",
