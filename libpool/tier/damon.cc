@@ -80,12 +80,15 @@ bool runs(const std::string& root, const std::string& kdamond) {
 std::string damon_refusal(const std::string& root) {
     struct stat is {};
     if (stat((root + kdamonds).c_str(), &is) != 0) return "the kernel has no DAMON in sysfs";
-    uint64_t count = read_count(root + kdamonds + "/nr_kdamonds").value_or(0);
-    for (uint64_t i = 0; i < count; ++i) {
+    auto count = read_count(root + kdamonds + "/nr_kdamonds");
+    if (!count && (count.error().code == EACCES || count.error().code == EPERM)) {
+        return "only root may see whether DAMON is free, and use it";
+    }
+    for (uint64_t i = 0; i < count.value_or(0); ++i) {
         const std::string kdamond = text("%s/%llu", kdamonds, static_cast<unsigned long long>(i));
         if (!runs(root, kdamond)) continue;
         const Watching one = watching(root, kdamond);
-        if (count == 1 && is_leftover(one)) continue;
+        if (*count == 1 && is_leftover(one)) continue;
         return text(
             "DAMON is in use: somebody's kdamond runs%s; if nobody needs it: echo off > %s/state",
             one.target > 0 ? text(" and watches process %d", int(one.target)).c_str() : "",
@@ -123,7 +126,10 @@ Result<void> Damon::put(const std::string& path, const std::string& value) {
 
 Result<Damon> Damon::start(const std::string& root, pid_t pid, const DamonIntervals& intervals) {
     if (auto refusal = damon_refusal(root); !refusal.empty()) {
-        return fail(refusal.starts_with("the kernel") ? ENOENT : EBUSY, "%s", refusal.c_str());
+        int code = refusal.starts_with("the kernel")  ? ENOENT
+                   : refusal.starts_with("only root") ? EPERM
+                                                      : EBUSY;
+        return fail(code, "%s", refusal.c_str());
     }
     Damon damon(root);
     const std::string first = std::string(kdamonds) + "/0";

@@ -35,6 +35,24 @@ class Check(unittest.TestCase):
         done, _ = check()
         self.assertIn(os.uname().release, done.stdout)
 
+    def test_what_only_root_may_see_is_not_called_free(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can be somebody else")
+        if subprocess.run(["test", "-x", POOLD], user=65534, group=65534).returncode:
+            self.skipTest("the build folder is closed to other users")
+        with tempfile.TemporaryDirectory() as root:
+            os.chmod(root, 0o755)
+            damon = os.path.join(root, "sys/kernel/mm/damon/admin/kdamonds")
+            os.makedirs(damon)
+            count = os.path.join(damon, "nr_kdamonds")
+            with open(count, "w") as file:
+                file.write("0\n")
+            os.chmod(count, 0o600)
+            done, _ = check("--root", root)
+            self.assertIn("damon yes", done.stdout)
+            done, _ = check("--root", root, user=65534, group=65534)
+            self.assertIn("damon no (only root may see whether DAMON is free", done.stdout)
+
     def test_words_it_does_not_know(self):
         done, left = check("--frobnicate")
         self.assertEqual((done.returncode, left), (2, []))
