@@ -52,6 +52,12 @@ std::string interpreter_of(std::string_view head) {
     return std::string(line.substr(0, line.find_first_of(" \t\r")));
 }
 
+// As shells tell them from programs: no zero byte in what would be the first line.
+bool is_commands(std::string_view head) {
+    if (head.starts_with("\177ELF") || head.starts_with("#!")) return false;
+    return head.substr(0, head.find('\n')).find('\0') == head.npos;
+}
+
 bool has_interpreter(std::string_view head) {
     Elf64_Ehdr header;
     std::memcpy(&header, head.data(), sizeof header);
@@ -133,6 +139,10 @@ Result<std::string> find_program(const std::string& word, const char* path_varia
     return fail(ENOENT, "there is no program %s in PATH", name.c_str());
 }
 
+bool is_shell_script(const std::string& program) {
+    return is_commands(head_of(program, header_bytes));
+}
+
 std::optional<std::string> cannot_preload(const std::string& program) {
     std::string path = program;
     for (int level = 0; level <= interpreter_limit; ++level) {
@@ -140,8 +150,8 @@ std::optional<std::string> cannot_preload(const std::string& program) {
         if (auto refused = privileges_refuse(path, name)) return refused;
         std::string head = head_of(path, header_bytes);
         if (head.starts_with("\177ELF")) return elf_refuses(name, head);
-        if (!head.starts_with("#!")) return std::nullopt;  // execve will say
-        path = interpreter_of(head);
+        if (!head.starts_with("#!") && !is_commands(head)) return std::nullopt;  // execve will say
+        path = head.starts_with("#!") ? interpreter_of(head) : shell;
         if (path.empty()) return std::nullopt;
     }
     return std::nullopt;
@@ -152,6 +162,7 @@ Result<std::string> choose_here(const Settings& settings) {
     if (!nodes && !settings.wait && !settings.hand_over) return std::unexpected(nodes.error());
     constexpr const char* names[] = {"", "rwp", "wp", "damon"};
     std::string wanted = names[static_cast<size_t>(settings.sampler)];
+    if (settings.hand_over) wanted = "rwp";  // no other sampler works by a descriptor
     std::string refused;
     for (const SamplerState& state : probe_samplers("")) {
         if (state.name == "numa-hints" || (!wanted.empty() && state.name != wanted)) continue;
@@ -162,7 +173,9 @@ Result<std::string> choose_here(const Settings& settings) {
         refused +=
             text("%s%s (%s)", refused.empty() ? "" : ", ", state.name.c_str(), state.why.c_str());
     }
-    return fail(ENOTSUP, "no sampler works here: %s", refused.c_str());
+    return fail(ENOTSUP, "%s: %s",
+                settings.hand_over ? "there is nothing to hand over" : "no sampler works here",
+                refused.c_str());
 }
 
 Result<std::string> find_library() {

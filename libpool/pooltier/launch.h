@@ -15,6 +15,11 @@ namespace pooltier {
 // The file that a command's first word means, as execvp(3) finds it. ENOENT, EACCES.
 libpool::Result<std::string> find_program(const std::string& word, const char* path_variable);
 
+// What a shell runs as commands, and execve(2) does not take: text without "#!". It is `shell` that
+// runs it then, as with execvp(3).
+bool is_shell_script(const std::string& program);
+inline constexpr const char* shell = "/bin/sh";
+
 // Why the dynamic loader would not preload a library into it, or nothing: static, set-user-ID, file
 // capabilities, another word size. Follows "#!" lines.
 std::optional<std::string> cannot_preload(const std::string& program);

@@ -69,6 +69,11 @@ int become(const std::string& program, const Args& args, const std::vector<std::
     envp.push_back(nullptr);
     std::fflush(nullptr);
     execve(program.c_str(), argv.data(), envp.data());
+    if (errno == ENOEXEC && is_shell_script(program)) {
+        argv.front() = const_cast<char*>(program.c_str());
+        argv.insert(argv.begin(), const_cast<char*>(shell));
+        execve(shell, argv.data(), envp.data());
+    }
     return say(errno == ENOENT ? exit_not_found : exit_cannot_execute,
                text("%s cannot be run: %s", printable(program, 100).c_str(),
                     libpool::errno_text(errno).c_str()));

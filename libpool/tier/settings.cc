@@ -15,6 +15,7 @@ namespace libpool::tier {
 namespace {
 
 constexpr int node_limit = 1024;
+constexpr const char* sampler_names[] = {"auto", "rwp", "wp", "damon"};  // by SamplerWish
 
 std::string quoted(std::string_view word) { return "\"" + printable(word, 60) + "\""; }
 
@@ -249,13 +250,14 @@ Result<void> apply_variable(Settings& settings, std::string_view variable, std::
             name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
         }
         if (name == "on" || !find_setting(name)) {
-            std::vector<std::string> names;
+            // The prefix, which all have, makes no two of them alike.
+            std::vector<std::string_view> names;
             for (const Setting& setting : all_settings) {
-                if (setting.name != "on") names.push_back("POOLTIER_" + upper(setting.name));
+                if (setting.name != "on") names.push_back(setting.name);
             }
-            std::string near = nearest_word(variable, {names.begin(), names.end()});
+            std::string near = upper(nearest_word(name, names));
             return fail(EINVAL, "%s is no setting%s", printable(variable, 60).c_str(),
-                        near.empty() ? "" : (", did you mean " + near + "?").c_str());
+                        near.empty() ? "" : (", did you mean POOLTIER_" + near + "?").c_str());
         }
     }
     auto done = apply_setting(settings, name, value);
@@ -344,6 +346,11 @@ Result<void> check_settings(const Settings& settings) {
             return fail(EINVAL, "node %d is both near and far", node);
         }
     }
+    bool other = settings.sampler != SamplerWish::rwp && settings.sampler != SamplerWish::automatic;
+    if (settings.hand_over && other) {
+        return fail(EINVAL, "hand_over works with the sampler rwp alone, not with %s",
+                    sampler_names[static_cast<size_t>(settings.sampler)]);
+    }
     return {};
 }
 
@@ -400,9 +407,8 @@ std::vector<std::string> environment_of(const Settings& settings) {
     if (!settings.far_nodes.empty()) say("FAR_NODES", node_list(settings.far_nodes));
     if (settings.require) say("REQUIRE", "1");
     if (settings.seed != plain.seed) say("SEED", std::to_string(settings.seed));
-    constexpr const char* samplers[] = {"auto", "rwp", "wp", "damon"};
     if (settings.sampler != plain.sampler) {
-        say("SAMPLER", samplers[static_cast<size_t>(settings.sampler)]);
+        say("SAMPLER", sampler_names[static_cast<size_t>(settings.sampler)]);
     }
     if (!settings.tenant.empty()) say("TENANT", settings.tenant);
     if (settings.min_range_bytes != plain.min_range_bytes) {

@@ -14,6 +14,10 @@ def one_node():
         return file.read().strip() == "0"
 
 
+def kernel():
+    return tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
 class Run(PooltierTest):
     def test_without_a_second_node_it_runs_untiered_and_says_so(self):
         if not one_node():
@@ -33,11 +37,29 @@ class Run(PooltierTest):
         self.assert_refused(pooltier("run", "no-such-program"), 127, "there is no program no-such-program in PATH")
         path = os.path.join(self.folder, "plain")
         with open(path, "w") as file:
-            file.write("x")
+            file.write("x\0")
         self.assert_refused(pooltier("run", path), 126, f"{path} is not executable")
         os.chmod(path, 0o755)
         done = pooltier("run", "--say", "none", path)
         self.assert_refused(done, 126, f"{path} cannot be run: Exec format error")
+
+    def test_a_script_without_a_first_line_runs_as_in_a_shell(self):
+        path = os.path.join(self.folder, "commands")
+        with open(path, "w") as file:
+            file.write('echo "$0 $1"; exit 5\n')
+        os.chmod(path, 0o755)
+        done = pooltier("run", "--say", "none", path, "word")
+        self.assertEqual((done.code, done.out, done.err), (5, f"{path} word\n", ""), done)
+
+    def test_what_cannot_be_handed_over_is_said_once(self):
+        self.assert_refused(pooltier("run", "--hand-over", "--sampler", "wp", "true"), 125,
+                            "hand_over works with the sampler rwp alone, not with wp")
+        if kernel() >= (7, 3):
+            self.skipTest("this kernel has rwp")
+        done = pooltier("run", "--hand-over", "true")
+        self.assertEqual(done.code, 0, done)
+        self.assertRegex(done.err, r"\Apooltier: there is nothing to hand over: rwp \(.*\); it runs untiered\n\Z")
+        self.assertEqual(pooltier("run", "--hand-over", "--require", "true").code, 125)
 
     def test_programs_that_take_no_library(self):
         source = os.path.join(self.folder, "static.c")

@@ -61,6 +61,14 @@ TEST_F(Launch, OrdinaryProgramsTakeIt) {
     EXPECT_EQ(cannot_preload(file("dynamic", elf(ELFCLASS64, PT_INTERP))), std::nullopt);
 }
 
+TEST_F(Launch, TextWithoutAFirstLineIsTheShells) {
+    EXPECT_TRUE(is_shell_script(file("commands", "exit 3\n")));
+    EXPECT_TRUE(is_shell_script(file("empty", "")));
+    EXPECT_FALSE(is_shell_script(file("script", "#!/bin/sh\n")));
+    EXPECT_FALSE(is_shell_script(file("bytes", std::string("a\0b\n", 4))));
+    EXPECT_FALSE(is_shell_script(file("program", elf(ELFCLASS64, PT_INTERP))));
+}
+
 TEST_F(Launch, StaticAndForeignOnesDoNot) {
     std::string is_static = file("static", elf(ELFCLASS64, PT_LOAD));
     EXPECT_TRUE(cannot_preload(is_static)->starts_with(is_static + " is statically linked"));

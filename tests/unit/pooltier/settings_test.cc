@@ -93,11 +93,23 @@ TEST(Settings, WrongWordsAreNamed) {
     EXPECT_NE(refusal({"POOLTIER_MIN_RANGE=100"}), "taken");
 }
 
+TEST(Settings, OnlyRwpIsHandedOver) {
+    for (const char* sampler : {"wp", "damon"}) {
+        EXPECT_EQ(refusal({"POOLTIER_HAND_OVER=1", "POOLTIER_SAMPLER=" + std::string(sampler)}),
+                  "hand_over works with the sampler rwp alone, not with " + std::string(sampler));
+    }
+    EXPECT_TRUE(from({"POOLTIER_HAND_OVER=1", "POOLTIER_SAMPLER=rwp"}));
+    EXPECT_TRUE(from({"POOLTIER_HAND_OVER=1"}));
+}
+
 TEST(Settings, UnknownNamesAreAnsweredWithTheNearest) {
     EXPECT_EQ(refusal({"POOLTIER_NEARLIMIT=1M"}),
               "POOLTIER_NEARLIMIT is no setting, did you mean POOLTIER_NEAR_LIMIT?");
     EXPECT_EQ(refusal({"POOLTIER_ON=1"}).substr(0, 25), "POOLTIER_ON is no setting");
     EXPECT_NE(refusal({"POOLTIER_cpu=1"}), "taken");
+    // What all names have in common is no likeness.
+    EXPECT_EQ(refusal({"POOLTIER_FOO=1"}), "POOLTIER_FOO is no setting");
+    EXPECT_EQ(refusal({"POOLTIER_X=1"}), "POOLTIER_X is no setting");
     EXPECT_EQ(refusal_of_text("near_limt = 1M\n"),
               "x.conf:1: \"near_limt\" is no setting, did you mean near_limit?");
 }
