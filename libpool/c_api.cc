@@ -80,6 +80,12 @@ int run_evacuation(pid_t pid, const Site& site, const int* to_nodes, size_t to_c
     return guarded([&] {
         auto kernel = make_kernel();
         KernelMover mover(*kernel);
+        for (size_t i = 0; i < to_count; ++i) {
+            // Also where nothing lies there to be moved: a slip of the pen is none of the success.
+            if (to_nodes[i] >= 0 && kernel->room_bytes(to_nodes[i])) continue;
+            return refuse(
+                text("node %d has no memory to which pages could go", to_nodes[i]).c_str(), ENOENT);
+        }
         auto result = evacuate(*kernel, mover, pid, site, {to_nodes, to_nodes + to_count},
                                forwarded(progress, context));
         if (!result) return report(result);

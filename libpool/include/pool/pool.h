@@ -174,6 +174,8 @@ typedef struct pool_tiering pool_tiering;
 enum pool_sampler_kind {
     POOL_SAMPLER_RWP = 0, /* userfaultfd read-write protection, asynchronous: kernel >= 7.3 */
 };
+/* What a tiering takes is the first that works of RWP, write protection (kernel >= 6.7, sees writes
+ * alone) and, as root, DAMON; which one it was is part of pool_tiering_status(). */
 
 /* 0 when this sampler works here and now; else negative errno and the reason in pool_last_error().
  */
@@ -189,7 +191,8 @@ enum pool_option {
                                          but the node's own room */
     POOL_OPTION_CPU_BUDGET_PPM = 1, /* sampling and deciding, parts per million of the program's own
                                        CPU time; default 10000 (1 %), 100…1000000; three times that
-                                       for 10 s after a change of behaviour */
+                                       in the first cycles and for 10 s after each change of
+                                       behaviour, as far as it was saved before */
     POOL_OPTION_MOVER = 2,          /* enum pool_mover_kind; default POOL_MOVER_KERNEL */
     POOL_OPTION_MOVE_LIMIT_BYTES_PER_S = 3, /* default 0: none */
     POOL_OPTION_GAIN_NS = 4,   /* what one access to a near page saves, up to 1000000; default 0:
@@ -214,7 +217,9 @@ int pool_options_record_to(pool_options* options, const char* path);
  * Starts a thread that samples, decides and moves, and one that looks once a second what nodes
  * there are: memory that is plugged later is used, memory that goes is no trouble. The topology is
  * copied. -EOPNOTSUPP when there is nothing to tier or no sampler works, with the reason; it never
- * starts and then does nothing.
+ * starts and then does nothing. As root on a kernel without the others it takes DAMON, of which a
+ * machine has one: it is refused while somebody else's runs, switches DAMON_STAT off, and puts both
+ * back in pool_tiering_stop().
  */
 int pool_tiering_start(const pool_topology* topology, const pool_options* options,
                        pool_tiering** out);
@@ -225,7 +230,10 @@ void pool_tiering_stop(pool_tiering* tiering);
 /*
  * Tracks [base, base + bytes), private anonymous memory of this process, page aligned. Remove it
  * before munmap(). At most 4096 ranges. A forked child is not tracked. While tracked, another
- * userfaultfd cannot register the range.
+ * userfaultfd cannot register the range. Huge pages in it may be split, in place, after a trial has
+ * shown that their parts differ (docs/TIERING.md, Huge pages): the mapping then has MADV_NOHUGEPAGE
+ * as long as that lasts; after a trial that won nothing it has MADV_HUGEPAGE. Whoever has given
+ * other advice for a range gives it anew after pool_tiering_remove(). Split pages stay split.
  */
 int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes);
 int pool_tiering_remove(pool_tiering* tiering, void* base);
@@ -244,8 +252,9 @@ enum pool_hint_kind {
 };
 
 /*
- * What the program knows of its memory, and sampling can only find out. [base, base + bytes) must
- * be tracked in whole (-ENOENT); it is widened to whole pages, and on a huge page to all of it.
+ * What the program knows of its memory, and sampling can only find out. It holds for that part of
+ * [base, base + bytes) which is tracked; -ENOENT when nothing of it is. It is widened to whole
+ * pages, and on a huge page to all of it.
  * Hints end with pool_tiering_remove(). They are no orders: nothing moves before the next decision,
  * nor beyond the limits. Since 0.2.
  */
@@ -300,8 +309,9 @@ typedef int (*pool_progress)(void* context, uint64_t done_pages, uint64_t total_
 /*
  * Moves the pages of process `pid` (0 = this one) away from a node, or out of a physical range, to
  * `to_nodes`, in that order and as far as each has room (live MemFree minus watermark). Pages that
- * arrive meanwhile are not chased. Other processes need CAP_SYS_NICE; the physical range needs
- * CAP_SYS_ADMIN (page frame numbers). 0 also when some pages could not be moved: see the result.
+ * arrive meanwhile are not chased. -ENOENT for a target without memory. Other processes need
+ * CAP_SYS_NICE; the physical range needs CAP_SYS_ADMIN (page frame numbers). 0 also when some pages
+ * could not be moved: see the result.
  */
 int pool_evacuate_node(pid_t pid, int from_node, const int* to_nodes, size_t to_count,
                        pool_progress progress, void* context, pool_moved** out);

@@ -200,6 +200,11 @@ inline int call_progress(void* context, uint64_t done_pages, uint64_t total_page
     return progress && !progress(done_pages, total_pages);
 }
 
+// A deadline that has passed leaves no time, not all of it.
+constexpr uint64_t left_ms(std::chrono::milliseconds deadline) {
+    return deadline.count() > 0 ? uint64_t(deadline.count()) : 0;
+}
+
 inline Result<Moved> take(int rc, pool_moved* raw) {
     if (rc < 0 && rc != -ECANCELED) return last_error(rc);
     Owner<pool_moved, &pool_moved_free> owned(raw);
@@ -248,7 +253,7 @@ class Tiering {
     Result<Moved> drain(int node, std::chrono::milliseconds deadline,
                         const Progress& progress = {}) {
         pool_moved* raw = nullptr;
-        int rc = pool_drain(get(), node, uint64_t(deadline.count()), &detail::call_progress,
+        int rc = pool_drain(get(), node, detail::left_ms(deadline), &detail::call_progress,
                             const_cast<Progress*>(&progress), &raw);
         return detail::take(rc, raw);
     }
@@ -374,8 +379,14 @@ class TierResource final : public std::pmr::memory_resource {
             size_t aligned = (start + alignment - 1) / alignment * alignment;  // base is, to 2 MiB
             if (aligned - start > length || length - (aligned - start) < bytes) continue;
             size_t end = start + length;
-            taken_.emplace(aligned, bytes);
-            if (end > aligned + bytes) free_.emplace(aligned + bytes, end - aligned - bytes);
+            // Where there is no memory for one book's entry, the other must not have one either.
+            auto entry = taken_.emplace(aligned, bytes).first;
+            try {
+                if (end > aligned + bytes) free_.emplace(aligned + bytes, end - aligned - bytes);
+            } catch (...) {
+                taken_.erase(entry);
+                throw;
+            }
             if (aligned > start) {
                 piece->second = aligned - start;
             } else {
@@ -390,8 +401,12 @@ class TierResource final : public std::pmr::memory_resource {
     bool grow(size_t least_bytes) {
         size_t before = arena_.size_bytes(), left = arena_.most_bytes() - before;
         size_t wished = std::min(std::max(least_bytes, before), left);
+        // What takes memory comes first: an arena that has grown must get into the books.
+        Pieces more{{before, 0}};
+        if (tiering_) tracked_.reserve(tracked_.size() + 1);
         if (wished == 0 || (!arena_.grow(wished) && !arena_.grow(least_bytes))) return false;
-        join(free_.emplace(before, arena_.size_bytes() - before).first);
+        more.begin()->second = arena_.size_bytes() - before;
+        join(free_.insert(more.extract(before)).position);
         track(before);
         return true;
     }

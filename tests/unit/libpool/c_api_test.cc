@@ -63,6 +63,18 @@ TEST(Face, EvacuationNeedsATargetAndAProcess) {
     EXPECT_EQ(pool::evacuate_node(0, 0, {0}).error().message,
               "node 0 cannot be emptied into itself");
     EXPECT_FALSE(pool::evacuate_node(0x3fffffff, 1, {0}));
+    // Though nothing had to be moved.
+    auto to_none = pool::evacuate_node(0, 1000, {0, 1001});
+    ASSERT_FALSE(to_none);
+    EXPECT_EQ(to_none.error().code, ENOENT);
+    EXPECT_EQ(to_none.error().message, "node 1001 has no memory to which pages could go");
+}
+
+TEST(Face, ADeadlineThatHasPassedLeavesNoTime) {
+    using std::chrono::milliseconds;
+    EXPECT_EQ(pool::detail::left_ms(milliseconds(-1)), 0u);
+    EXPECT_EQ(pool::detail::left_ms(milliseconds(0)), 0u);
+    EXPECT_EQ(pool::detail::left_ms(milliseconds(7)), 7u);
 }
 
 // A thread of the library with the program's mask would take the SIGTERM that the program waits

@@ -9,13 +9,29 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <list>
 #include <memory_resource>
+#include <new>
 #include <numeric>
 #include <pool/pool.hpp>
 #include <string>
 #include <thread>
+
+// How many more pieces of the ordinary heap this thread gets; below 0: any number.
+static thread_local int pieces_left = -1;
+
+// Inlined, g++ 12 would take new and free for a mismatch.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+    if (pieces_left == 0) throw std::bad_alloc();
+    if (pieces_left > 0) --pieces_left;
+    void* piece = std::malloc(std::max<size_t>(bytes, 1));
+    if (!piece) throw std::bad_alloc();
+    return piece;
+}
+[[gnu::noinline]] void operator delete(void* piece) noexcept { std::free(piece); }
+[[gnu::noinline]] void operator delete(void* piece, size_t) noexcept { std::free(piece); }
 
 namespace libpool {
 namespace {
@@ -151,6 +167,30 @@ TEST(Resource, WithoutRoomItThrowsAsAnyOtherAndGoesOn) {
     (*tier)->deallocate(most, 3 << 20);
     void* all = (*tier)->allocate(4 << 20);
     (*tier)->deallocate(all, 4 << 20);
+}
+
+// Whichever entry of its own books there is no memory for: the piece is free, and once.
+TEST(Resource, WithoutMemoryForItsBooksItThrowsAndLosesNothing) {
+    for (int heap_pieces = 0; heap_pieces < 4; ++heap_pieces) {
+        SCOPED_TRACE(heap_pieces);
+        auto tier = resource(4 << 20);
+        ASSERT_TRUE(tier);
+        for (size_t bytes : {size_t(64), size_t(3) << 20}) {  // the second one must grow
+            void* got = nullptr;
+            pieces_left = heap_pieces;
+            try {
+                got = (*tier)->allocate(bytes);
+            } catch (const std::bad_alloc&) {
+            }
+            pieces_left = -1;
+            EXPECT_EQ((*tier)->used_bytes(), got ? bytes : 0u);
+            if (got) (*tier)->deallocate(got, bytes);
+        }
+        void* all = (*tier)->allocate(4 << 20);  // in one piece again
+        EXPECT_THROW((void)(*tier)->allocate(64), std::bad_alloc);
+        (*tier)->deallocate(all, 4 << 20);
+        EXPECT_EQ((*tier)->used_bytes(), 0u);
+    }
 }
 
 TEST(Resource, AnyThreadMayAllocateAndFree) {
