@@ -91,8 +91,10 @@ std::string bank_lines(const Snapshot& s) {
              b.balance_s, b.allowance_s, b.earned_s, b.lost_s, b.spent_s, b.unused_s, b.reserve_s,
              count(b.guests).c_str(), count(b.exiles).c_str()));
     return out + line("promise",
-                      text("with probability %g it costs at most (1 + %g) x the placement without "
-                           "it, and %s or %s moved, %s before it is noticed, and %s of doubt; "
+                      text("with probability %g, as far as A1 to A7 of docs/TIERING.md hold, it "
+                           "costs at most %g of the program's CPU time more than the placement "
+                           "without it, and %s or %s moved, %s before it is noticed, and %s of "
+                           "doubt; "
                            "pages above %.0f touches/s are "
                            "counted too low%s",
                            1 - s.delta, s.cpu_share, seconds_text(b.allowance_s).c_str(),
