@@ -18,6 +18,7 @@
 #include "latency.h"
 #include "pooltier/launch.h"
 #include "pooltier/nodes.h"
+#include "pooltier/one_process.h"
 #include "pooltier/render.h"
 #include "pooltier/verbs.h"
 #include "tier/control.h"
@@ -39,7 +40,8 @@ constexpr int look_again_ms = 2000;      // at what the process has mapped
 struct Wish {
     pid_t pid = 0;
     Settings settings;
-    Nodes nodes;
+    libpool::Topology tiers;
+    TierNodes nodes;  // at the beginning
 };
 
 Result<Wish> wish_of(const Args& args) {
@@ -90,7 +92,10 @@ Result<void> may_attach(const Wish& wish) {
 class Attached {
   public:
     explicit Attached(const Wish& wish)
-        : wish_(wish), program_(process_facts(wish.pid).program), clock_(wish.pid) {}
+        : wish_(wish),
+          program_(process_facts(wish.pid).program),
+          clock_(wish.pid),
+          node_watch_(wish.tiers, "") {}
 
     Result<void> start() {
         process_ = static_cast<int>(syscall(SYS_pidfd_open, wish_.pid, 0));
@@ -103,7 +108,8 @@ class Attached {
             choose_sampler("auto", wish_.pid, handed_over ? std::move(*handed_over) : Descriptor{});
         if (!choice) return std::unexpected(choice.error());
         sampler_ = std::move(choice->sampler);
-        kernel_ = libpool::make_kernel();
+        machine_ = libpool::make_kernel();
+        kernel_ = std::make_unique<OneProcess>(*machine_, process_);
         mover_ = std::make_unique<libpool::KernelMover>(*kernel_);
         make_engine();
         update_ranges();
@@ -111,11 +117,7 @@ class Attached {
             return fail(ENODATA, "process %d has no private memory in pieces of %s or more",
                         wish_.pid, describe_bytes(wish_.settings.min_range_bytes).c_str());
         }
-        About about{wish_.pid,
-                    "",
-                    choice->refused,
-                    {wish_.nodes.near, wish_.nodes.far},
-                    wish_.settings.cpu_share,
+        About about{wish_.pid,         "", choice->refused, wish_.nodes, wish_.settings.cpu_share,
                     TierConfig{}.delta};
         control_ = std::make_unique<EngineControl>(*engine_, *kernel_, clock_, about,
                                                    wish_.settings.near_limit_bytes);
@@ -144,6 +146,8 @@ class Attached {
             pollfd polled[] = {{process_, POLLIN, 0}, {signals, POLLIN, 0}};
             if (poll(polled, 2, look_again_ms) > 0) return;
             update_ranges();
+            // A grant has arrived, or is gone.
+            if (auto changed = node_watch_.look()) control_->set_nodes(std::move(*changed));
         }
     }
 
@@ -180,7 +184,8 @@ class Attached {
     // Mappings come, go and grow; one that has changed is another one.
     void update_ranges() {
         auto mappings = read_mappings(wish_.pid);
-        if (!mappings) return;  // it has ended: poll() will say so
+        // It has ended: poll() will say so. What was read may be of another with its number.
+        if (!mappings || kernel_->ended()) return;
         std::map<uint64_t, uint64_t> now;
         for (const Mapping& mapping : *mappings) {
             if (!is_private_memory(mapping)) continue;
@@ -202,9 +207,11 @@ class Attached {
     const Wish& wish_;
     const std::string program_;
     SystemClock clock_;
+    NodeWatch node_watch_;
     int process_ = -1;
     std::unique_ptr<Sampler> sampler_;
-    std::unique_ptr<libpool::Kernel> kernel_;
+    std::unique_ptr<libpool::Kernel> machine_;
+    std::unique_ptr<OneProcess> kernel_;
     std::unique_ptr<libpool::Mover> mover_;
     std::unique_ptr<TierPolicy> policy_;
     std::unique_ptr<Engine> engine_;
@@ -221,9 +228,10 @@ int attach(const Args& args) {
     auto wish = wish_of(args);
     if (!wish) return say_usage(wish.error());
     if (auto may = may_attach(*wish); !may) return say(may.error());
-    auto nodes = nodes_of(wish->settings);
-    if (!nodes) return say(exit_refused, nodes.error().sentence);
-    wish->nodes = std::move(*nodes);
+    auto tiers = tiers_of(wish->settings);
+    if (!tiers) return say(exit_refused, tiers.error().sentence);
+    wish->tiers = std::move(*tiers);
+    wish->nodes = NodeBook(wish->tiers).now();
     // Before any thread is made: they end it in good order.
     sigset_t ending;
     sigemptyset(&ending);

@@ -158,8 +158,8 @@ std::optional<std::string> cannot_preload(const std::string& program) {
 }
 
 Result<std::string> choose_here(const Settings& settings) {
-    auto nodes = nodes_of(settings);
-    if (!nodes && !settings.wait && !settings.hand_over) return std::unexpected(nodes.error());
+    auto tiers = tiers_of(settings);
+    if (!tiers && !settings.wait && !settings.hand_over) return std::unexpected(tiers.error());
     constexpr const char* names[] = {"", "rwp", "wp", "damon"};
     std::string wanted = names[static_cast<size_t>(settings.sampler)];
     if (settings.hand_over) wanted = "rwp";  // no other sampler works by a descriptor
