@@ -64,6 +64,9 @@ class Optimum(unittest.TestCase):
         # One epoch before the jump (40 of 40 on two pages), one after (48 of 48); the one between counts for neither.
         self.assertEqual(found, {"phases": [1.0, 1.0], "overall": 1.0, "near_pages": 2})
 
+    def test_an_epoch_without_an_access_is_one(self):
+        self.assertEqual(len(list(measure.read_epochs(self.trace(" 1", "", " 2")))), 3)
+
     def test_what_does_not_fit_is_lost(self):
         found = measure.optima(self.trace(" 40 30 20 10"), rows(0), 0, 0)
         self.assertEqual((found["phases"], found["overall"]), ([0.7], 0.7))
