@@ -56,9 +56,11 @@ bool taken_or_told(const Result<T>& result) {
 }
 
 TEST(Fuzz, Traces) {
-    run({"pooltrace 1\npages 12\nepoch_ns 1000000\nhome n*4 f*6 - n\nepoch 1 2*3 0*8\nepoch 7*12\n",
+    run({"pooltrace 1\npages 12\nepoch_ns 1000000\nhome n*4 f*6 - n\nepoch 1 2*3 0*8\nepoch "
+         "7*12\nend 2\n",
          "pooltrace 1\npages 3\nepoch_ns 5\n# a remark\nepoch 1\nepoch\nepoch 4294967295*3\n"},
-        {"pages ", "epoch ", "epoch_ns ", "home ", "n*", "f*", "-", "*", "\n", " ", "#"},
+        {"pages ", "epoch ", "end ", "end 2\n", "epoch_ns ", "home ", "n*", "f*", "-", "*", "\n",
+         " ", "#"},
         [](const std::string& text) {
             trace::Limits limits{
                 .pages = 4096, .epoch_ns = 1u << 30, .cells = 1 << 16, .file_bytes = 1 << 20};
@@ -67,7 +69,7 @@ TEST(Fuzz, Traces) {
             EXPECT_LE(read->counts.size(), limits.cells);
             auto again = trace::parse(trace::print(*read), limits);
             EXPECT_TRUE(again && again->counts == read->counts && again->home == read->home &&
-                        again->epoch_ns == read->epoch_ns);
+                        again->epoch_ns == read->epoch_ns && again->whole == read->whole);
             return true;
         });
 }

@@ -30,6 +30,9 @@ static thread_local int pieces_left = -1;
     if (!piece) throw std::bad_alloc();
     return piece;
 }
+[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+    return std::malloc(std::max<size_t>(bytes, 1));
+}
 [[gnu::noinline]] void operator delete(void* piece) noexcept { std::free(piece); }
 [[gnu::noinline]] void operator delete(void* piece, size_t) noexcept { std::free(piece); }
 
