@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <utility>
 
@@ -63,12 +64,14 @@ Watching watching(const std::string& root, const std::string& kdamond) {
     return one;
 }
 
+std::atomic<int> in_use_here = 0;  // by this process, since it runs this program
+
 // What is left of one of ours that was killed, or that this very process has set up before it ran
 // another program.
 bool is_leftover(const Watching& one) {
     if (one.target <= 0) return false;
     const bool ended = kill(one.target, 0) != 0 && errno == ESRCH;
-    return one.ours && (ended || one.target == getpid());
+    return one.ours && (ended || (one.target == getpid() && in_use_here == 0));
 }
 
 bool runs(const std::string& root, const std::string& kdamond) {
@@ -97,6 +100,8 @@ std::string damon_refusal(const std::string& root) {
     return "";
 }
 
+Damon::Damon(std::string root) : root_(std::move(root)) { ++in_use_here; }
+
 Damon::Damon(Damon&& other) noexcept
     : root_(std::move(other.root_)),
       owner_(std::exchange(other.owner_, false)),
@@ -110,6 +115,7 @@ Damon::~Damon() {
         (void)put(std::string(kdamonds) + "/nr_kdamonds", "0");
     }
     if (restore_stat_) (void)put(stat_switch, "Y");
+    --in_use_here;
 }
 
 Result<void> Damon::put(const std::string& path, const std::string& value) {

@@ -36,7 +36,7 @@ class Damon {
     Result<std::vector<DamonRegion>> regions();
 
   private:
-    explicit Damon(std::string root) : root_(std::move(root)) {}
+    explicit Damon(std::string root);
     Result<void> set_up(pid_t pid, const DamonIntervals& intervals);
     Result<void> put(const std::string& path, const std::string& value);
 

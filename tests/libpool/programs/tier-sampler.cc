@@ -461,7 +461,7 @@ void the_best_sampler_is_chosen() {
              "not its own");
         prctl(PR_SET_DUMPABLE, 1);
         auto damon = choose_sampler("damon");
-        must(!damon && damon.error().sentence.find("needs root") != std::string::npos,
+        must(!damon && damon.error().sentence.find("only root may") != std::string::npos,
              damon ? "damon without root" : damon.error().sentence);
         must(value(choose_sampler("auto"), "rwp needs no root").sampler->info().name == "rwp",
              "rwp");
