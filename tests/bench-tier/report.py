@@ -87,7 +87,7 @@ HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s t
 def looking_share(result: dict) -> float | None:
     """Of a CPU: what libpool says that sampling and deciding took, the program's faults among it, moving not."""
     said = result["work"].get("tiering") or {}
-    if "thread_s" not in said:  # a program that does not link libpool
+    if "faults_s" not in said:  # a program that does not link libpool, or is told the truth
         return None
     return (said["thread_s"] + said["faults_s"]) / sum(result["work"]["seconds"])
 
