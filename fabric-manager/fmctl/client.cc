@@ -200,7 +200,8 @@ Result<void> Client::send(const std::string& text) {
         if (sent < 0 && errno == EINTR) continue;
         // Not lost() yet: a refusal may be waiting to be read.
         if (sent < 0)
-            return fail(Code::fabric, fmt::format("fmd at {} stopped reading the request", path_));
+            return fail(Code::fabric,
+                        fmt::format("fmd at {} went away before it had read the request", path_));
         done += static_cast<std::size_t>(sent);
     }
     return {};
