@@ -65,13 +65,18 @@ def a_release_under_use_says_who_holds_it(rack):
     # written; they leave some tens of MiB, so a file takes the rest.
     huge = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"
     try:
+        # Caches would be given back meanwhile and later, and be room.
+        sh(rack, "h1", "echo 3 > /proc/sys/vm/drop_caches").must()
+        sh(rack, "h1", f"echo {free_kib(rack, 'h1') // 2048 - 32} > {huge}").must()
+        sh(rack, "h1", "mkdir -p /mnt/full && mount -t tmpfs -o size=100%,mpol=bind:0 tmpfs /mnt/full").must()
+        # What a CPU keeps on its own lists, tens of MiB, is not counted as free until it is given back.
+        for _ in range(5):
+            rest = (free_kib(rack, "h1") >> 10) - 64
+            if rest > 0:
+                sh(rack, "h1", f"dd if=/dev/zero bs=1M count={rest} >> /mnt/full/file", timeout=120).must()
         free = free_kib(rack, "h1")
-        sh(rack, "h1", f"echo {free // 2048 - 32} > {huge}").must()
-        rest = max(0, (free_kib(rack, "h1") >> 10) - 64)
-        sh(rack, "h1", "mkdir -p /mnt/full && mount -t tmpfs -o size=100%,mpol=bind:0 tmpfs /mnt/full && "
-                       f"dd if=/dev/zero of=/mnt/full/file bs=1M count={rest}", timeout=120).must()
-        free = free_kib(rack, "h1")
-        expect(free < 68 << 10, f"node 0 cannot be filled: {free >> 10} MiB are free, and 54 MiB are to find no room")
+        # 44 MiB of it are below the kernel's mark `min`: nothing is moved there.
+        expect(free < 80 << 10, f"node 0 cannot be filled: {free >> 10} MiB are free, and 54 MiB are to find no room")
         result = rack.fmctl("grant", "release", "used", "--wait=8")
         expect(result.code == 4, f"the release ended with code {result.code}, not 4: {result.err}")
         said = re.search(r"used: (\d+) of 256 MiB held: (.*)pid (\d+) memtool (\d+) MiB(.*), kernel (\d+) MiB", result.err)
