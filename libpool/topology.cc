@@ -33,19 +33,45 @@ std::map<std::string, uint64_t> parse_meminfo(const std::string& content) {
     return values;
 }
 
-// Per node, the sum over its zones of the "high" mark, in bytes.
+// The largest number of "        protection: (0, 249, 249)": what the zone keeps from allocations
+// that another zone would have served. Memory of programs is such an allocation.
+uint64_t parse_protection(const char* words) {
+    uint64_t most = 0;
+    while (*words) {
+        char* end = nullptr;
+        const unsigned long long pages = std::strtoull(words, &end, 10);
+        if (end == words) {
+            ++words;
+            continue;
+        }
+        most = std::max<uint64_t>(most, pages);
+        words = end;
+    }
+    return most;
+}
+
+// Per node, the sum over its zones of what stays free, in bytes: the "high" mark, and what the zone
+// keeps for the kernel as far as that is free (the first 16 MiB of a machine: nearly all of them).
 std::map<int, uint64_t> parse_watermarks(const std::string& zoneinfo) {
     std::map<int, uint64_t> marks;
     std::istringstream lines(zoneinfo);
     std::string line;
     int node = -1;
+    uint64_t free_pages = 0, high_pages = 0;
     while (std::getline(lines, line)) {
         int id = 0;
         unsigned long long pages = 0;
         if (std::sscanf(line.c_str(), "Node %d, zone", &id) == 1) {
             node = id;
+            free_pages = high_pages = 0;
+        } else if (std::sscanf(line.c_str(), " pages free %llu", &pages) == 1) {
+            free_pages = pages;
         } else if (node >= 0 && std::sscanf(line.c_str(), " high %llu", &pages) == 1) {
+            high_pages = pages;
             marks[node] += pages * 4096;
+        } else if (size_t at = line.find(" protection: ("); node >= 0 && at != line.npos) {
+            const uint64_t kept = high_pages + parse_protection(line.c_str() + at);
+            marks[node] += (std::max(high_pages, std::min(free_pages, kept)) - high_pages) * 4096;
         }
     }
     return marks;

@@ -18,7 +18,7 @@ struct Node {
     uint64_t total_bytes = 0;
     uint64_t free_bytes = 0;
     uint64_t reclaimable_bytes = 0;  // clean file pages + reclaimable slab
-    uint64_t watermark_bytes = 0;    // sum of the zones' high marks
+    uint64_t watermark_bytes = 0;    // of its zones: what the kernel keeps
     uint64_t cpus = 0;
     uint64_t distance = 0;  // from the nearest node with CPUs
     int cpu_node = -1;      // that node

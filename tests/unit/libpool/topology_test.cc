@@ -128,6 +128,25 @@ TEST(Topology, NodesWithoutMemoryAreNoNodesAndHolesInTheNumbersAreFine) {
     EXPECT_EQ(topology->find(0)->distance, 10u);
 }
 
+// The kernel gives programs' pages only what is above the high mark and the zone's protection: what
+// is free below both is no room. Once a guest's near node was filled until the kernel had none
+// left.
+TEST(Topology, WhatAZoneKeepsForTheKernelIsNoRoom) {
+    Tree tree;
+    dram_and_cxl(tree);
+    tree.write("proc/zoneinfo",
+               "Node 0, zone      DMA\n  pages free     200\n        high     30\n"
+               "        protection: (0, 249, 260, 260)\n"
+               "Node 0, zone    DMA32\n  pages free     9000\n        high     70\n"
+               "        protection: (0, 0, 11, 11)\n"
+               "Node 0, zone   Normal\n  pages free     5\n        high     7\n"
+               "        protection: (0, 0, 0, 0)\n");
+    auto topology = read_topology(tree.root());
+    ASSERT_TRUE(topology);
+    // All that is free of the first, mark and protection of the second, the mark of the third.
+    EXPECT_EQ(topology->find(0)->watermark_bytes, (200u + 81 + 7) * 4096);
+}
+
 TEST(Topology, ReadsFreeReclaimableAndWatermark) {
     Tree tree;
     dram_and_cxl(tree);
