@@ -78,6 +78,17 @@ Result<void> known_policies(std::vector<std::string>& names) {
     return {};
 }
 
+// Likewise to a folder that is not there: said now, not when the work is done.
+Result<void> writable_files(const RunOptions& o) {
+    std::vector<std::string> files;
+    if (!o.plot.empty()) files = plot_files(o.plot, o.policies);
+    if (!o.csv.empty()) files.push_back(o.csv);
+    if (o.out != "-") files.push_back(o.out);
+    for (const std::string& file : files)
+        if (auto may = check_writable(file); !may) return may;
+    return {};
+}
+
 Result<void> report(const std::string& csv, const std::vector<Summary>& rows) {
     std::fputs(summary_table(rows).c_str(), stdout);
     return csv.empty() ? Result<void>{} : write_file(csv, summary_csv(rows));
@@ -95,6 +106,7 @@ Result<int> command_gen(Words words) {
     arguments.word("--out", "file; - is standard output (-)", &o.out);
     if (auto parsed = arguments.parse(words); !parsed) return std::unexpected(parsed.error());
     if (kind.size() != 1) return fail(EINVAL, "Say one kind: pooltrace gen KIND [OPTIONS].");
+    if (auto may = writable_files(o); !may) return std::unexpected(may.error());
     auto workload = workload_of_kind(o.generator, kind[0], o.near);
     if (!workload) return std::unexpected(workload.error());
     std::string printed = print(workload->trace);
@@ -127,6 +139,7 @@ Result<int> command_run(Words words) {
     if (auto parsed = arguments.parse(words); !parsed) return std::unexpected(parsed.error());
     if (auto good = o.settle(); !good) return std::unexpected(good.error());
     if (auto known = known_policies(o.policies); !known) return std::unexpected(known.error());
+    if (auto may = writable_files(o); !may) return std::unexpected(may.error());
     auto workload = one_workload(o);
     if (!workload) return std::unexpected(workload.error());
     auto near = near_of(o.near, workload->trace.pages);
@@ -161,6 +174,8 @@ Result<int> command_bound(Words words) {
     arguments.word("--near", "near memory: pages, or a part like 1/8 (1/8)", &o.near);
     o.add_common(arguments);
     if (auto parsed = arguments.parse(words); !parsed) return std::unexpected(parsed.error());
+    if (auto good = o.settle(); !good) return std::unexpected(good.error());
+    if (auto may = writable_files(o); !may) return std::unexpected(may.error());
     auto workload = one_workload(o);
     if (!workload) return std::unexpected(workload.error());
     auto near = near_of(o.near, workload->trace.pages);
@@ -191,6 +206,7 @@ Result<int> command_matrix(Words words) {
     if (auto parsed = arguments.parse(words); !parsed) return std::unexpected(parsed.error());
     if (auto good = o.settle(); !good) return std::unexpected(good.error());
     if (auto known = known_policies(o.policies); !known) return std::unexpected(known.error());
+    if (auto may = writable_files(o); !may) return std::unexpected(may.error());
     if (o.nears.empty()) o.nears = {"1/8", "1/2"};
     if (o.kinds.empty() && o.files.empty())
         for (const KindInfo& kind : kinds()) o.kinds.emplace_back(kind.name);

@@ -36,6 +36,10 @@ bool gnuplot(const std::string& script) {
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+std::string curve_file(const std::string& prefix, const std::string& policy) {
+    return prefix + "." + policy + ".csv";
+}
+
 std::string plot_script(const std::string& prefix, const std::string& title,
                         const std::vector<Curve>& curves, const Bound& bound) {
     std::string out = "set terminal svg size 900,640 noenhanced background 'white'\n";
@@ -46,13 +50,13 @@ std::string plot_script(const std::string& prefix, const std::string& title,
     out +=
         "plot " + text("%.6f title 'bound (mean)' dashtype 2 linecolor 'black'", bound.near_share);
     for (const Curve& curve : curves) {
-        out += ", " + in_gnuplot(prefix + "." + curve.policy + ".csv") +
+        out += ", " + in_gnuplot(curve_file(prefix, curve.policy)) +
                " using 2:($3>0?$4/$3:1/0) skip 1 with lines title " + in_gnuplot(curve.policy);
     }
     out +=
         "\nunset title\nset yrange [0:*]\nset xlabel 's'\nset ylabel 'pages moved an epoch'\nplot ";
     for (size_t i = 0; i < curves.size(); ++i) {
-        out += (i == 0 ? "" : ", ") + in_gnuplot(prefix + "." + curves[i].policy + ".csv") +
+        out += (i == 0 ? "" : ", ") + in_gnuplot(curve_file(prefix, curves[i].policy)) +
                " using 2:($8+$9) skip 1 with steps title " + in_gnuplot(curves[i].policy);
     }
     return out + "\nunset multiplot\n";
@@ -116,11 +120,18 @@ std::string summary_table(const std::vector<Summary>& rows) {
     return out;
 }
 
+std::vector<std::string> plot_files(const std::string& prefix,
+                                    const std::vector<std::string>& policies) {
+    std::vector<std::string> files = {prefix + ".gp", prefix + ".svg"};
+    for (const std::string& policy : policies) files.push_back(curve_file(prefix, policy));
+    return files;
+}
+
 Result<std::string> plot(const std::string& prefix, const std::string& title, const Trace& trace,
                          const std::vector<Curve>& curves, const Bound& bound) {
     for (const Curve& curve : curves) {
         auto written =
-            write_file(prefix + "." + curve.policy + ".csv", epochs_csv(trace, curve.outcome));
+            write_file(curve_file(prefix, curve.policy), epochs_csv(trace, curve.outcome));
         if (!written) return std::unexpected(written.error());
     }
     auto written = write_file(prefix + ".gp", plot_script(prefix, title, curves, bound));

@@ -14,6 +14,10 @@ std::string epochs_csv(const Trace& trace, const Outcome& outcome);
 std::string summary_csv(const std::vector<Summary>& rows);
 std::string summary_table(const std::vector<Summary>& rows);
 
+// What plot() makes.
+std::vector<std::string> plot_files(const std::string& prefix,
+                                    const std::vector<std::string>& policies);
+
 struct Curve {
     std::string policy;
     Outcome outcome;

@@ -297,6 +297,25 @@ Result<Trace> read_trace(const std::string& path, const Limits& limits) {
     return parsed;
 }
 
+Result<void> check_writable(const std::string& path) {
+    struct stat info {};
+    if (stat(path.c_str(), &info) == 0) {
+        // Not opened, since it may be a pipe, whose reader would take that for all there is.
+        if (!S_ISDIR(info.st_mode) && access(path.c_str(), W_OK) == 0) return {};
+        if (S_ISDIR(info.st_mode)) errno = EISDIR;
+    } else if (errno == ENOENT) {
+        const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file >= 0) {
+            close(file);
+            unlink(path.c_str());
+            return {};
+        }
+        if (errno == EEXIST) return {};  // a link to what is not there yet: writing will tell
+    }
+    const int code = errno;
+    return fail(code, "File %s: %s.", path.c_str(), errno_text(code).c_str());
+}
+
 Result<void> write_file(const std::string& path, std::string_view content) {
     FILE* file = std::fopen(path.c_str(), "we");
     if (!file) return fail(errno, "File %s: %s.", path.c_str(), errno_text(errno).c_str());

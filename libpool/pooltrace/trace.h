@@ -61,5 +61,7 @@ std::string print(const Trace& trace);
 // A file, or a pipe that somebody writes to.
 Result<Trace> read_trace(const std::string& path, const Limits& limits = {});
 Result<void> write_file(const std::string& path, std::string_view text);
+// Could write_file() do it, as far as can be told? Changes nothing, and leaves no file behind.
+Result<void> check_writable(const std::string& path);
 
 }  // namespace libpool::tier::trace

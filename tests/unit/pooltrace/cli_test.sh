@@ -13,6 +13,7 @@ wrong() { # the sentence, then the words
     "$pooltrace" "$@" >"$dir/out" 2>"$dir/err" || code=$?
     [ "$code" -eq 2 ] || failed "pooltrace $* ended with $code"
     [ "$(cat "$dir/err")" = "pooltrace: $sentence" ] || failed "pooltrace $* said: $(cat "$dir/err")"
+    [ ! -s "$dir/out" ] || failed "pooltrace $* went to work first: $(cat "$dir/out")"
 }
 if [ "${2-}" = memory ]; then # not with the sanitizers, which take terabytes of addresses
     ulimit -v 400000
@@ -50,6 +51,7 @@ wrong "Trace $dir/none: No such file or directory." run --trace "$dir/none"
 wrong "$dir/short.trace: line 1 of the trace: the text ends where \"pages N\" must stand." bound --trace "$dir/short.trace"
 wrong '--near must be a number of pages above 0, or a part like 1/8, not "much".' run --gen hot --near much
 wrong '--costs must be native or guest, not "free".' run --gen hot --costs free
+wrong '--costs must be native or guest, not "free".' bound --gen hot --costs free
 wrong '--jump 240 is behind the last epoch, 239.' run --gen hot --jump 240
 wrong 'There is no adversary "hot".' harm --gen hot
 wrong 'Say one kind: pooltrace gen KIND [OPTIONS].' gen
@@ -60,6 +62,25 @@ wrong 'There is no command "\x1b[2J"; pooltrace --help names them.' $'\e[2J'
 wrong '--near must be a number of pages above 0, or a part like 1/8, not "\x1b[2J".' run --gen hot --near $'\e[2J'
 wrong '--bound-steps must be a whole number from 1 to 1000000, not "0".' run --gen hot --bound-steps 0
 wrong "Trace /dev/zero is neither a file nor a pipe." run --trace /dev/zero
+
+# Files that cannot be written are found before the work begins; those that can are not touched before its end.
+small=(--gen hot --pages 64 --epochs 4)
+mkdir "$dir/folder" "$dir/q.ours.csv"
+for command in run bound matrix; do
+    wrong 'File /nonexistent/x.csv: No such file or directory.' "$command" "${small[@]}" --csv /nonexistent/x.csv
+    wrong "File $dir/folder: Is a directory." "$command" "${small[@]}" --csv "$dir/folder"
+done
+wrong 'File /nonexistent/p.gp: No such file or directory.' run "${small[@]}" --plot /nonexistent/p
+wrong "File $dir/q.ours.csv: Is a directory." run "${small[@]}" --policy first-touch,ours --plot "$dir/q" --csv "$dir/q.csv"
+wrong "--jump 4 is behind the last epoch, 3." run "${small[@]}" --jump 4 --plot "$dir/q" --policy histogram --csv "$dir/q.csv"
+echo kept >"$dir/old.csv"
+wrong "Trace $dir/none: No such file or directory." bound --trace "$dir/none" --csv "$dir/old.csv"
+[ "$(cat "$dir/old.csv")" = kept ] || failed "a file of before is gone"
+[ "$(cd "$dir" && echo q.*)" = q.ours.csv ] || failed "files were left behind: $(ls "$dir")"
+# A pipe is no file that is tried: its reader would have its end.
+"$pooltrace" bound "${small[@]}" --csv >(cat >"$dir/piped") >/dev/null
+for _ in {1..100}; do [ -s "$dir/piped" ] && break || sleep 0.1; done
+[ "$(wc -l <"$dir/piped")" -eq 5 ] || failed "the pipe got $(cat "$dir/piped")"
 
 # A pipe is a trace, too; one that was cut off is said, and its epochs are taken.
 "$pooltrace" run --trace <(cat "$dir/hot.trace") --near 64 --policy ours >"$dir/out" 2>"$dir/err" || failed "$(cat "$dir/err")"

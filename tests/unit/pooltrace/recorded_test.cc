@@ -102,7 +102,7 @@ class Machine final : public Kernel, public Clock {
 class Counters {
   public:
     Counters(uint64_t pages, uint64_t first_address)
-        : path_(testing::TempDir() + "recorded_test_counters"),
+        : path_(testing::TempDir() + "recorded_test_counters-" + std::to_string(getpid())),
           bytes_(truth_counts_offset + pages * sizeof(uint32_t)) {
         std::ofstream(path_).close();
         std::filesystem::resize_file(path_, bytes_);

@@ -5,6 +5,7 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -148,7 +149,7 @@ TEST(TraceText, WhatIsNoFileIsNotReadToItsEnd) {
     EXPECT_EQ(read_trace("/dev/zero").error().sentence,
               "Trace /dev/zero is neither a file nor a pipe.");
     EXPECT_EQ(read_trace("/tmp").error().sentence, "Trace /tmp is neither a file nor a pipe.");
-    const std::string path = testing::TempDir() + "trace_test_pipe";
+    const std::string path = testing::TempDir() + "trace_test_pipe-" + std::to_string(getpid());
     std::filesystem::remove(path);
     ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
     EXPECT_EQ(read_trace(path, {.patience_s = 0.05}).error().sentence,
