@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "poold/tenants_file.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
+#include "poold/fd.h"
 #include "poold/tree.h"
 #include "tier/printable.h"
 #include "tier/settings.h"
@@ -169,16 +171,23 @@ Result<TenantsFile> parse_tenants(std::string_view lines, const std::string& nam
 }
 
 Result<TenantsFile> read_tenants(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
+    const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     std::string content(tenants_file_limit_bytes + 1, '\0');
-    file.read(content.data(), static_cast<std::streamsize>(content.size()));
-    if (file.gcount() == 0 && (!file.eof() || file.bad())) {
-        return fail(EIO, "%s cannot be read", printable(path).c_str());
+    size_t size = 0;
+    ssize_t got = file ? 1 : -1;
+    while (got > 0 && size < content.size()) {
+        got = read(file.get(), content.data() + size, content.size() - size);
+        if (got > 0) size += static_cast<size_t>(got);
     }
-    content.resize(static_cast<size_t>(file.gcount()));
-    if (content.size() > tenants_file_limit_bytes) {
+    if (got < 0) {
+        const int code = errno;
+        return fail(code, "%s cannot be read: %s", printable(path).c_str(),
+                    libpool::errno_text(code).c_str());
+    }
+    if (size > tenants_file_limit_bytes) {
         return fail(EFBIG, "%s is larger than 256 KiB", printable(path).c_str());
     }
+    content.resize(size);
     return parse_tenants(content, path);
 }
 

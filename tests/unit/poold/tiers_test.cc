@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // poold's side of tiering: the operator's file, who gets how much, and what Prometheus reads.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -91,8 +92,10 @@ TEST(TenantsFile, MistakesAreNamedWithTheirLine) {
                              "tenant a cgroup=x", "tenant a cgroup=/../etc", "capacity = much"}) {
         EXPECT_NE(refusal(line), "taken") << line;
     }
-    EXPECT_EQ(read_tenants("/nowhere").error().sentence, "/nowhere cannot be read");
-    EXPECT_FALSE(read_tenants("/dev/zero"));
+    EXPECT_EQ(read_tenants("/nowhere").error().sentence,
+              "/nowhere cannot be read: No such file or directory");
+    EXPECT_EQ(read_tenants("/").error().sentence, "/ cannot be read: Is a directory");
+    EXPECT_EQ(read_tenants("/dev/zero").error().sentence, "/dev/zero is larger than 256 KiB");
 }
 
 TEST(TenantsFile, AnyTextIsAnswered) {
@@ -239,7 +242,7 @@ TEST(Metrics, NobodyTieredIsSaidToo) {
 }
 
 TEST(Metrics, TheFileIsReplacedAtOnce) {
-    std::string folder = testing::TempDir() + "poold-metrics";
+    std::string folder = testing::TempDir() + "poold-metrics-" + std::to_string(getpid());
     std::filesystem::remove_all(folder);
     std::filesystem::create_directory(folder);
     std::string path = folder + "/pool.prom";
@@ -259,6 +262,7 @@ TEST(Metrics, TheFileIsReplacedAtOnce) {
     std::filesystem::create_directory(folder + "/dir.prom");
     EXPECT_FALSE(replace_file(folder + "/dir.prom", "x"));
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2);
+    std::filesystem::remove_all(folder);
 }
 
 TEST(TiersOptions, BelongToTheDaemonAndToTiers) {
