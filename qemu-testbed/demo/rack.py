@@ -125,8 +125,10 @@ class Held:
 
 
 class Rack:
-    def __init__(self, topology: str, folder: Path, say=lambda text: None):
+    def __init__(self, topology: str, folder: Path, say=lambda text: None, overlays: tuple = ()):
+        """Overlays of the guests: those given, else what `make guest` has staged."""
         self.topology, self.folder, self.say = topology, Path(os.path.abspath(folder)), say
+        self.overlays = overlays
         self.fmd_folder = self.folder / "fmd"
         self.socket = self.fmd_folder / "fmd.sock"
         self.fmd_log = self.fmd_folder / "fmd.log"
@@ -151,7 +153,8 @@ class Rack:
                 file.unlink()
         for file in self.fmd_folder.glob("state.db*"):
             file.unlink()
-        self.testbed("up", self.topology, "--overlay", str(overlay()), timeout=600).must()
+        overlays = [word for folder in self.overlays or (overlay(),) for word in ("--overlay", str(folder))]
+        self.testbed("up", self.topology, *overlays, timeout=600).must()
         self.fmd_folder.mkdir(mode=0o700, exist_ok=True)
         self.fmd_log.unlink(missing_ok=True)
         return time.monotonic() - began
@@ -202,11 +205,11 @@ class Rack:
         return self.run([sys.executable, str(TESTBED), "exec", "--dir", str(self.folder), *options,
                          host, *argv], f"{host}: {' '.join(argv)}", timeout + 20, stdin or b"")
 
-    def popen(self, host: str, *argv: str) -> subprocess.Popen:
-        """Start a program in a guest and leave it running, its stdin and stdout on pipes: for ten
-        minutes, so that nobody reads for ever from a guest that hangs."""
+    def popen(self, host: str, *argv: str, seconds: int = 600) -> subprocess.Popen:
+        """Start a program in a guest and leave it running, its stdin and stdout on pipes: for so
+        long, so that nobody reads for ever from a guest that hangs."""
         child = subprocess.Popen(
-            [sys.executable, str(TESTBED), "exec", "--dir", str(self.folder), "--timeout", "600", host,
+            [sys.executable, str(TESTBED), "exec", "--dir", str(self.folder), "--timeout", str(seconds), host,
              *argv],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=self.environment())

@@ -155,7 +155,7 @@ def _shared(host: Host, places: Places) -> list[str]:
         return []
     return ["-object", f"memory-backend-file,id=shared,mem-path={places.host}/shared.mem,"
                        f"size={host.shared // MIB}M,share=on",
-            "-device", "ivshmem-plain,memdev=shared"]
+            "-device", "ivshmem-plain,memdev=shared,bus=pcie.0"]
 
 
 def _plugin(host: Host, places: Places) -> list[str]:

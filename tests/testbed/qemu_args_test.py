@@ -109,7 +109,7 @@ class Rules(unittest.TestCase):
                                        "plugin_arguments": "far=1-2,out=/run/host/plugin"}]}, "t")
         args = qemu_args.argv(t, t.hosts[0], qemu_args.Places(plugin="/p.so"))
         self.assertEqual(args[args.index("-plugin") + 1], "/p.so,far=1-2,out=/run/host/plugin")
-        self.assertIn("ivshmem-plain,memdev=shared", args)
+        self.assertIn("ivshmem-plain,memdev=shared,bus=pcie.0", args)
 
     def test_the_append_of_file_and_host(self):
         t = topology.parse({"name": "t", "append": "a=1", "pools": [],
