@@ -75,7 +75,7 @@ class ArmCost {
         64;  // more than the 33 up to which x86 flushes page by page
     static constexpr size_t trial_runs = 6;
     static constexpr double trial_every_s = 60;
-    static constexpr double few_pages = 4096;
+    static constexpr double few_pages = 2048;
     static constexpr double step = 0.2;  // weight of the newest cycle
     static double pages_of(const std::vector<AddressRun>& runs) {
         double pages = 0;

@@ -150,6 +150,14 @@ Prior mixture_of(const std::array<uint64_t, belief_count>& pages) {
     return mixture;
 }
 
+double touched_within(const Prior& rates, double seconds) {
+    double share = 0;
+    for (size_t i = 0; i < belief_points; ++i) {
+        if (rates[i] > 0) share += rates[i] * (1 - std::exp(-point_rate(i) * seconds));
+    }
+    return share;
+}
+
 Prior prior_among(const std::array<uint64_t, belief_count>& pages) {
     Prior prior = prior_of_nothing();
     const Prior mixture = mixture_of(pages);

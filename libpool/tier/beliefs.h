@@ -57,6 +57,8 @@ using Prior = std::array<float, belief_points>;
 double point_rate(size_t point);
 // How likely each rate is among pages: so many of each belief. Sums to 1, or to 0 of no pages.
 Prior mixture_of(const std::array<uint64_t, belief_count>& pages);
+// Share of the pages that are touched within a time, by how likely each rate is.
+double touched_within(const Prior& rates, double seconds);
 // Cold pages are many: each point is less likely than the one below.
 const Prior& prior_of_nothing();
 // Half of that, half what all pages are believed to be: pages of each belief.

@@ -28,7 +28,9 @@ class MoveCost {
     void call_took(double ns) { call_ns_ = ns; }
 
     void took(double ns, uint64_t pages) {
-        const double page_ns = std::max(ns - call_ns_, 0.2 * ns) / double(pages);
+        double page_ns = std::max(ns - call_ns_, 0.2 * ns) / double(pages);
+        // One batch that was held up for seconds is no reason to move nothing for minutes.
+        if (known_) page_ns = std::min(page_ns, most_times * std::max(page_ns_, least_ns));
         // Of a few pages the call is most, and somebody else's time: they tell little. One slow
         // call with eight pages once stopped all moves for a minute.
         const double weight = std::min(1.0, double(pages) / trial_pages);
@@ -48,7 +50,8 @@ class MoveCost {
   private:
     static constexpr uint64_t trial_pages = move_batch / 2, least_pages = 64;
     static constexpr uint64_t call_every = 64;
-    static constexpr double call_limit_ns = 1e9, half_life_s = 60;
+    static constexpr double call_limit_ns = 1e9, half_life_s = 60, most_times = 4;
+    static constexpr double least_ns = 100;  // of a page: to copy it alone takes that
     double page_ns_ = 2000, measured_ns_ = 0;
     double call_ns_ = 0;  // of a move_pages call without its pages
     uint64_t calls_ = 0;

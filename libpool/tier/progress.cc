@@ -9,23 +9,13 @@ namespace libpool::tier {
 
 namespace {
 
-// Standing still included.
-constexpr double slowest_fault = 4;
 constexpr double least_part = 0.1;  // of the wall clock's time
 constexpr int halvings = 24;
 
-// Share of the pages that are touched within a time, by how likely each rate is.
-double touched_within(const Prior& rates, double seconds) {
-    double share = 0;
-    for (size_t i = 0; i < belief_points; ++i) {
-        if (rates[i] > 0) share += rates[i] * (1 - std::exp(-point_rate(i) * seconds));
-    }
-    return share;
-}
-
 }  // namespace
 
-std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns) {
+std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns,
+                                  double slowest_fault) {
     std::array<uint64_t, rung_limit> touched{};
     std::array<uint64_t, belief_count> beliefs{}, huge_beliefs{};
     uint64_t present = 0, present_huge = 0;

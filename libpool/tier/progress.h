@@ -18,8 +18,14 @@ namespace libpool::tier {
 // (in an emulated guest); standing still while others scan comes on top.
 inline constexpr double usual_fault = 1.8;
 
+// The most that one can take, held up by others on the CPU. A part that is touched less may also
+// have gone cold; everything seldom does at once.
+inline constexpr double slowest_fault_of_part = 4, slowest_fault_of_all = 8;
+
 // Seconds of the program's usual way up to each look: rising, at most the wall clock's less what
-// the faults took at least, and not less than it less what they can have taken at most.
-std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns);
+// the faults took at least, and not less than it less what they can have taken at most
+// (slowest_fault times fault_ns each).
+std::vector<double> program_times(const Pages& pages, const Reading& reading, double fault_ns,
+                                  double slowest_fault);
 
 }  // namespace libpool::tier

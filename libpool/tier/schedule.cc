@@ -144,12 +144,11 @@ Aim Schedule::count_all(const Pages& pages) {
 }
 
 Aim Schedule::next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
-                   double boundary_rate, Mood mood) {
+                   double boundary_rate, Mood mood, bool dear) {
     if (situation.costs.free()) return count_all(pages);
     const double share = share_of(mood);
     charge(situation, share);
 
-    const bool dear = runs_are_dear(situation.costs);
     if (dear != dear_) glance_cost_s_ = 0;
     dear_ = dear;
     added_.clear();

@@ -7,7 +7,7 @@
 // inverse hazard (the mean; 0 where the pause was cut), which makes a booking of rate × weight
 // right on average for any trace fixed in advance. Where runs are dear there are other cycles:
 //   whole   one run over everything (in large memory, long stretches): at the start, after a change
-//   scout   a stretch of a sixth or less, often enough to notice a change within seconds
+//   scout   a twelfth in stretches, often enough to notice a change within seconds
 // and pauses only vary around their mean: too few of them to leave long gaps to chance. Pure but
 // for its dice.
 #pragma once
@@ -26,8 +26,9 @@ enum class Mood {
 };
 
 // Where a run costs much more than its pages (in a guest each one interrupts every CPU that runs
-// the program), single pages are not armed.
-bool runs_are_dear(const SampleCosts& costs);
+// the program), single pages are not armed. so_far: whether they have been; near the border what is
+// measured differs from time to time, and to go to and fro is to begin anew each time.
+bool runs_are_dear(const SampleCosts& costs, bool so_far);
 
 class Schedule {
   public:
@@ -35,9 +36,9 @@ class Schedule {
         : share_(share), busy_share_(busy_share), dice_(seed * 0x9e3779b97f4a7c15ull | 1) {}
 
     void set_share(double share) { share_ = share; }
-    // also: pages to look at in any case; rising. Of a huge page its first.
+    // also: pages to look at in any case; rising. Of a huge page its first. dear: runs are.
     Aim next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
-             double boundary_rate, Mood mood);
+             double boundary_rate, Mood mood, bool dear);
 
     // Of the cycle that next() gave last.
     bool full() const { return full_; }

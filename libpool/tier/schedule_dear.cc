@@ -15,17 +15,23 @@ namespace {
 // cost some times what its run does, and a part of all at most; large memory has several.
 constexpr double dear_pages = 24, longest_dear_pause_s = 6;
 constexpr double dear_worth = 2;
-constexpr size_t scout_part = 6, dear_stretches = 8;
+constexpr size_t scout_part = 12, dear_stretches = 8;
 constexpr size_t dear_whole_blocks = 256;  // up to 512 MiB a whole cycle is one run over everything
 constexpr double shortest_dear_pause_s = 0.02;
 constexpr double near_scouts = 0.5;  // share of the scouts
-// The looks of a cycle, in times of its pace; and of the first one, in which nothing is known.
-constexpr std::array<double, 3> paces = {0.06, 0.5, 1.5};
+// The looks of a cycle, in times of its pace; and of the first one, in which nothing is known. A
+// whole cycle goes on looking while too little was touched: arming all is what costs, and where
+// the program was held up meanwhile (by others on the CPU, say) it would be for nothing.
+constexpr std::array<double, 6> paces = {0.06, 0.5, 1.5, 2.4, 3.8, 6.1};
+constexpr size_t usual_looks = 3;
 constexpr double early_part =
     0.2;  // of the pace, up to which a look that comes late is still an early one
-constexpr double enough_paces = 1.25;  // of touched pages, from which on a cycle may end early
+constexpr double enough_part = 1.25;  // of as many as fit near, touched: then a cycle ends
 constexpr std::array<double, 5> wide_s = {0.004, 0.016, 0.064, 0.25, 1};
-constexpr double shortest_look_s = 0.0005, longest_look_s = 0.7, least_touched = 32;
+// Who does little in a second is not held up: three cycles of some seconds each would be waited
+// for.
+constexpr double shortest_look_s = 0.0005, longest_look_s = 0.7, longest_last_s = 1;
+constexpr double least_touched = 32;
 constexpr double pace_step = 0.3;  // weight of the newest scout
 
 // What a page and a run cost in a cycle: arming, disarming, some looks, some faults.
@@ -36,8 +42,9 @@ double run_ns(const SampleCosts& costs) { return 2 * costs.arm_run_ns; }
 
 }  // namespace
 
-bool runs_are_dear(const SampleCosts& costs) {
-    return run_ns(costs) > dear_pages * page_ns(costs) && costs.arm_page_ns > 0;
+bool runs_are_dear(const SampleCosts& costs, bool so_far) {
+    const double pages = so_far ? dear_pages / 4 : dear_pages;
+    return run_ns(costs) > pages * page_ns(costs) && costs.arm_page_ns > 0;
 }
 
 // Stretches of whole blocks, evenly spaced. Half of the scouts begin anywhere, half of them about a
@@ -157,12 +164,16 @@ void Schedule::choose_dear_rungs(Aim& aim, double armed, double near_share,
         for (const double at_s : wide_s) add(at_s);
     } else {
         if (some_huge_) add(first_s / 0.9);
-        for (const double times : paces) add(times * pace_s);
+        // One touch of a huge page shows all of it touched: no end is called by those.
+        const bool goes_on = !scouting_ && !some_huge_;
+        for (size_t i = 0; i < paces.size(); ++i) {
+            const double at_s = paces[i] * pace_s;
+            if (i < usual_looks || (goes_on && at_s <= longest_last_s)) add(at_s);
+        }
     }
     if (aim.rungs_s.empty()) aim.rungs_s.push_back(first_s * jitter);
     telling_rung_ = aim.rungs_s.size() - 1;
-    // One touch of a huge page shows all of it touched: no end is called by those.
-    if (!some_huge_) aim.enough = uint64_t(enough_paces * near_share * armed);
+    if (!some_huge_) aim.enough = uint64_t(enough_part * near_share * armed);
 }
 
 Aim Schedule::next_dear(const Pages& pages, const Situation& situation, Mood mood) {

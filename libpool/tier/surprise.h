@@ -23,7 +23,7 @@ class Surprise {
         telling = std::min(telling, reading.rungs_s.size() - 1);
         const double window_s = reading.rungs_s[telling];
         double seen[2] = {}, expected[2] = {};  // near, far
-        std::array<std::array<uint32_t, belief_count>, 2> beliefs{};
+        std::array<std::array<uint64_t, belief_count>, 2> beliefs{};
         std::array<uint64_t, 2> touched{};
         size_t at = 0;
         for (const Run& run : reading.runs) {
@@ -38,11 +38,12 @@ class Surprise {
         }
         for (const size_t far : {0, 1}) {
             seen[far] = double(touched[far]);
-            for (size_t belief = 0; belief < belief_count; ++belief) {
-                const uint32_t count = beliefs[far][belief];
-                if (count == 0) continue;
-                expected[far] += count * (1 - std::exp(-rates_of(Belief(belief)).mean * window_s));
-            }
+            // Of all rates that a page may have, not of the likeliest: a far page that was never
+            // seen is touched several times as often as that.
+            uint64_t pages_seen = 0;
+            for (const uint64_t count : beliefs[far]) pages_seen += count;
+            if (pages_seen == 0) continue;
+            expected[far] = double(pages_seen) * touched_within(mixture_of(beliefs[far]), window_s);
         }
         if (expected[0] < least) return sees_far(seen[1], expected[1]);
         if (seen[0] + seen[1] > least &&

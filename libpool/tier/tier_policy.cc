@@ -97,6 +97,7 @@ class LadderPolicy final : public TierPolicy {
     void note_change(double now_s);
     void learn_anew(double now_s);
     void split(const Situation& situation, Plan& plan);
+    void believe_hot(Run run);
     void learn(const Reading& reading, const Situation& situation);
     double next_forgetting();
     // What looking more closely costs beyond the usual share comes out of what was saved of it; for
@@ -116,6 +117,7 @@ class LadderPolicy final : public TierPolicy {
     TierConfig config_;
     Places places_;
     std::vector<HintedRun> hints_;
+    std::vector<Run> hot_later_;  // hinted before anybody knows what is hot here
     Schedule schedule_;
     Books books_;
     ChangeDetector change_;
@@ -136,6 +138,7 @@ class LadderPolicy final : public TierPolicy {
     double total_rate_ = 0;  // touches/s of all pages: the most lately seen
     double looking_s_ = 0;   // how long the last cycle took
     double boundary_rate_ = 1;
+    bool boundary_known_ = false;
     double again_s_ = again_s;  // until the next decision without a reading
     double resolved_rate_ = 0;  // touches/s of one page up to which the books are right
     uint64_t near_pages_ = 0;   // capacity, as last told
@@ -161,9 +164,11 @@ void LadderPolicy::track(Run run) {
 void LadderPolicy::forget(Run run) {
     places_.forget(run);
     splits_.forget(run);
-    std::erase_if(hints_, [&](const HintedRun& hinted) {
-        return hinted.run.first < run.end() && run.first < hinted.run.end();
-    });
+    const auto overlaps = [&](const Run& other) {
+        return other.first < run.end() && run.first < other.end();
+    };
+    std::erase_if(hints_, [&](const HintedRun& hinted) { return overlaps(hinted.run); });
+    std::erase_if(hot_later_, overlaps);
 }
 
 void LadderPolicy::place(std::span<const PageId> pages, Place where) {
@@ -178,7 +183,7 @@ Aim LadderPolicy::aim(const Situation& situation) {
         full_cycles_ = 0;
         schedule_.restart();
         // Where runs are dear, the first cycles do not know yet how far the program gets in them.
-        forget_more_ = runs_are_dear(situation.costs) ? changed_readings : 0;
+        forget_more_ = runs_are_dear(situation.costs, dear_) ? changed_readings : 0;
         changed_s_ = last_decide_s_ = situation.now_s;
         busy_until_s_ = situation.now_s + config_.busy_s;
     }
@@ -190,7 +195,7 @@ Aim LadderPolicy::aim(const Situation& situation) {
     }
     const bool broke = config_.bank && full_cycles_ > 2 &&
                        books_.bank().balance_s() < kept_part * books_.bank().allowance_s();
-    dear_ = runs_are_dear(situation.costs);
+    dear_ = runs_are_dear(situation.costs, dear_);
     // Nothing is known without the first cycles, so they come whatever they cost; also of what has
     // come into being since.
     if (dear_ && introducing_) introduction_s_ += situation.overhead_cpu_s - aimed_overhead_s_;
@@ -225,7 +230,7 @@ Aim LadderPolicy::aim(const Situation& situation) {
     } else {
         also = books_.draw(places_, dice_);
     }
-    return schedule_.next(places_.pages(), also, situation, boundary_rate, mood);
+    return schedule_.next(places_.pages(), also, situation, boundary_rate, mood, dear_);
 }
 
 void LadderPolicy::observe(const Reading& seen, const Situation& situation) {
@@ -236,7 +241,9 @@ void LadderPolicy::observe(const Reading& seen, const Situation& situation) {
     const auto all = double(std::max<uint64_t>(places_.counts().all(), 1));
     schedule_.learn_pace(seen, std::min(1.0, double(near_pages_) / all));
     Reading reading = seen;
-    reading.rungs_s = program_times(places_.pages(), seen, situation.costs.fault_ns);
+    reading.rungs_s =
+        program_times(places_.pages(), seen, situation.costs.fault_ns,
+                      schedule_.scouting() ? slowest_fault_of_part : slowest_fault_of_all);
     learn(reading, situation);
 }
 
@@ -382,6 +389,10 @@ Plan LadderPolicy::decide(const Situation& situation) {
     last_decide_s_ = situation.now_s;
     Choice choice = choose(places_.pages(), hints_, situation, terms, dice_);
     boundary_rate_ = choice.boundary_rate;
+    boundary_known_ = boundary_known_ || full_cycles_ >= 1;
+    if (boundary_known_) {
+        for (const Run& run : std::exchange(hot_later_, {})) believe_hot(run);
+    }
     victim_rate_high_ = choice.victim_rate_high;
     places_.recount(choice.near, choice.far, choice.guests, choice.exiles);
     if (forget_more_ == 0) prior_ = prior_among(choice.pages);
@@ -400,6 +411,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
 
 void LadderPolicy::hint(Run run, Hint hint) {
     std::erase_if(hints_, [&](const HintedRun& hinted) { return hinted.run == run; });
+    std::erase(hot_later_, run);
     bool lasting = hint == Hint::pinned_near || hint == Hint::stream;
     if (lasting) hints_.push_back({run, hint});
     Pages& pages = places_.pages();
@@ -408,12 +420,22 @@ void LadderPolicy::hint(Run run, Hint hint) {
         Block& block = pages.blocks[page / block_pages];
         if (lasting) block.hinted = 1;
         block.uniform = 0;
-        if (hint == Hint::hot) {
-            pages.states[page].set_belief(belief_about(hot_hint_factor * boundary_rate_, 2));
-            pages.states[page].set_credit(PageState::credit_full);
-        } else if (hint == Hint::cold) {
-            pages.states[page].set_belief(belief_about(0, 2));
-        }
+        if (hint == Hint::cold) pages.states[page].set_belief(belief_about(0, 2));
+    }
+    if (hint != Hint::hot) return;
+    if (boundary_known_) {
+        believe_hot(run);
+    } else {
+        hot_later_.push_back(run);
+    }
+}
+
+void LadderPolicy::believe_hot(Run run) {
+    Pages& pages = places_.pages();
+    const PageId end = std::min<PageId>(run.end(), PageId(pages.states.size()));
+    for (PageId page = run.first; page < end; ++page) {
+        pages.states[page].set_belief(belief_about(hot_hint_factor * boundary_rate_, 2));
+        pages.states[page].set_credit(PageState::credit_full);
     }
 }
 

@@ -30,6 +30,22 @@ TEST(MoveCost, OneSlowCallWithFewPagesIsNoReasonToStop) {
     EXPECT_LT(cost.page_ns(), 10000);
 }
 
+TEST(MoveCost, OneBatchThatWasHeldUpForSecondsIsNoReasonToStop) {
+    MoveCost cost;
+    cost.took(512 * 40000, 512);
+    cost.took(7.5e9, 512);
+    EXPECT_LT(cost.page_ns(), 100e3);
+    for (int i = 0; i < 12; ++i) cost.took(512 * 5e6, 512);  // but what stays dear is dear
+    EXPECT_GT(cost.page_ns(), 4e6);
+}
+
+TEST(MoveCost, OneBatchThatTookNoTimeByTheClockIsNotTheMeasureForEver) {
+    MoveCost cost;
+    cost.took(0, 512);
+    for (int i = 0; i < 30; ++i) cost.took(512 * 40000, 512);
+    EXPECT_GT(cost.page_ns(), 30000);
+}
+
 TEST(MoveCost, FadesUnusedUntilItIsAGuessAgain) {
     MoveCost cost;
     cost.took(256e6, 256);

@@ -142,6 +142,80 @@ TEST(TierPolicy, KeepsItsCpuBudget) {
     }
 }
 
+// The part of these pages that is near.
+double part_near(const World& world, Run run) {
+    std::vector<double> these(World::pages, 0);
+    std::fill_n(these.begin() + run.first, run.pages, 1.0);
+    return world.placement.near_share(these);
+}
+
+TEST(TierPolicy, AStreamIsNotBroughtNearHoweverMuchItIsTouched) {
+    const tier::Run stream = {.first = 8192, .pages = 1024};
+    for (Hint hint : {Hint::none, Hint::stream}) {
+        World world;
+        world.heat(stream.first, stream.pages);
+        world.begin();
+        world.policy->hint(stream, hint);
+        world.run(30);
+        const double near = part_near(world, stream);
+        EXPECT_TRUE(hint == Hint::none ? near > 0.9 : near < 0.01) << near;
+    }
+}
+
+TEST(TierPolicy, WhatIsPinnedNearComesAndStaysThoughNobodyTouchesIt) {
+    const tier::Run pinned = {.first = 12288, .pages = 256};
+    World world;
+    world.heat(4096, 4096);  // more than fits near
+    world.begin();
+    world.policy->hint(pinned, Hint::pinned_near);
+    world.run(30);
+    EXPECT_EQ(part_near(world, pinned), 1.0);
+}
+
+TEST(TierPolicy, WhatIsHintedColdMakesRoomFirst) {
+    const tier::Run cold = {.first = 512, .pages = 512}, others = {.first = 1024, .pages = 1024};
+    for (Hint hint : {Hint::none, Hint::cold}) {
+        World world;
+        world.heat(0, World::near_pages);
+        world.begin();
+        world.run(10);
+        world.policy->hint(cold, hint);
+        std::fill_n(world.rate.begin() + 8192, 512, 50000);  // as much as was hinted
+        world.run(2);
+        const double more_left = part_near(world, others) - part_near(world, cold);
+        EXPECT_TRUE(hint == Hint::none ? more_left < 0.2 : more_left > 0.6) << more_left;
+    }
+}
+
+TEST(TierPolicy, WhatIsHintedHotComesBeforeItIsLearnt) {
+    const tier::Run hot = {.first = 8192, .pages = 1024};
+    for (Hint hint : {Hint::none, Hint::hot}) {
+        World world;
+        world.heat(1024, 512);
+        world.begin();
+        world.run(2);  // a first cycle: before it nobody knows how much is hot
+        world.policy->hint(hot, hint);
+        world.heat(hot.first, hot.pages);
+        world.run(0.2);
+        const double near = part_near(world, hot);
+        EXPECT_TRUE(hint == Hint::none ? near < 0.5 : near > 0.9) << near;
+    }
+}
+
+// Before a first cycle nobody knows how many touches are many: the hint waits for that.
+TEST(TierPolicy, AHotHintThatComesFirstDoesNoHarm) {
+    const tier::Run hot = {.first = 8192, .pages = 1024};
+    for (Hint hint : {Hint::none, Hint::hot}) {
+        World world;
+        world.heat(1024, 512);
+        world.heat(hot.first, hot.pages);
+        world.begin();
+        world.policy->hint(hot, hint);
+        world.run(2);
+        EXPECT_GT(part_near(world, hot), 0.95) << int(hint);
+    }
+}
+
 TEST(TierPolicy, KeepsTwoBytesAPage) {
     World world;
     world.heat(0, 100);
