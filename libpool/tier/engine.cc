@@ -70,6 +70,10 @@ Result<void> Engine::add(const AddressRun& range) {
     if (huge_.size() < tracked->ids.end() / block_pages) {
         huge_.resize(tracked->ids.end() / block_pages);
     }
+    // Its page numbers may have been another range's.
+    for (PageId page = first; page < tracked->ids.end(); page += block_pages) {
+        huge_[page / block_pages] = false;
+    }
     const Tracked& here = *tracked;
     auto place_in_order = std::find_if(tracked_.begin(), tracked_.end(),
                                        [&](const auto& other) { return other->ids.first > first; });

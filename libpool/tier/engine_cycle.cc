@@ -224,7 +224,9 @@ void Engine::finish(const Look& look, std::vector<double> rungs_s, double start_
         const Tracked* owner = find_address(address);
         if (!owner) continue;
         PageId page = owner->first + PageId((address - owner->range.start) / page_bytes);
-        if (page % block_pages != 0) continue;
+        // One that reaches beyond what is tracked (the mapping has grown) is none of ours as a
+        // whole.
+        if (page % block_pages != 0 || find(page + block_pages - 1) != owner) continue;
         huge_[page / block_pages] = true;
     }
     for (size_t block = 0; block < huge_.size(); ++block) {

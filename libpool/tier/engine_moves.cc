@@ -229,7 +229,7 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
         at[size_t(place)].push_back(small_ids[i]);
         if (place == Place::nowhere) {
             Tracked* owner = find(small_ids[i]);
-            owner->placed[small_ids[i] - owner->first] = false;
+            if (owner) owner->placed[small_ids[i] - owner->first] = false;
         }
     }
     for (size_t place = 0; place < 3; ++place) policy_.place(at[place], Place(place));

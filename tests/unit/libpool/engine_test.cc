@@ -388,6 +388,38 @@ TEST(Engine, RangesComeAndGoWhileItRuns) {
     EXPECT_GT(engine.status().cycles, 20u);
 }
 
+// Before, its page numbers stood for 512 pages when they were a smaller range's, and the program
+// ended by a fault of ours.
+TEST(Engine, AHugePageThatIsGoneIsNotTakenForTheNextRange) {
+    World world(4 * block_pages);
+    world.sees_parts = false;
+    world.huge = {true, false, false, false};
+    heat_up(world, block_pages, block_pages, 900, 1);
+    for (size_t page = 0; page < 2 * block_pages; ++page) world.nodes[page] = near_node;
+    auto policy = make_tier_policy({});
+    KernelMover mover(world);
+    Engine engine(world, *policy, mover, world, world, config_with_limit(2 * block_pages));
+    bool smaller = false;
+    int turn = 0;
+    world.at_time = [&](double) {
+        if (++turn % 3 != 0) return;  // also between arming and looking
+        smaller = !smaller;
+        world.huge[0] = !smaller;
+        for (size_t page = 0; page < block_pages; ++page) world.nodes[page] = near_node;
+        EXPECT_TRUE(engine.remove(0));
+        EXPECT_TRUE(engine.add({0, smaller ? 300 : block_pages}));
+        engine.set_near_limit((smaller ? 600 : 2 * block_pages) * 4096);  // some have to leave
+    };
+    world.end_s = 40;
+    ASSERT_TRUE(engine.add({0, block_pages}));
+    ASSERT_TRUE(engine.add({block_pages * 4096, 3 * block_pages}));
+    engine.run();
+    const EngineStatus status = engine.status();
+    EXPECT_GT(status.cycles, 20u);
+    EXPECT_GT(status.demoted_pages, block_pages);
+    EXPECT_EQ(status.failed_pages, 0u);
+}
+
 // Every eighth page of all huge ones is hot: more than fits near, as long as they are whole.
 World huge_world() {
     World world(16384);
