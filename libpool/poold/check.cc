@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "numa_balancing.h"
 #include "poold/host.h"
 #include "poold/libcxl.h"
 #include "poold/table.h"
@@ -117,6 +118,13 @@ Finding check_samplers(const Tree& tree) {
     return finding;
 }
 
+Finding check_numa_balancing(const Tree& tree) {
+    const auto mode = libpool::read_numa_balancing(tree.root());
+    if (!mode) return {"NUMA balancing", Verdict::well, "none in this kernel", ""};
+    if (*mode == 0) return {"NUMA balancing", Verdict::well, "off", ""};
+    return {"NUMA balancing", Verdict::remark, libpool::describe_numa_balancing(*mode), ""};
+}
+
 Finding check_huge_pages(const Tree& tree) {
     std::string content =
         tame(tree.read_or_empty("/sys/kernel/mm/transparent_hugepage/enabled"), 80);
@@ -148,6 +156,7 @@ CheckResult check_host(const Tree& tree) {
     result.findings.push_back(check_policy(seen.host));
     result.findings.push_back(check_tiers(tree));
     result.findings.push_back(check_samplers(tree));
+    result.findings.push_back(check_numa_balancing(tree));
     result.findings.push_back(check_huge_pages(tree));
     return result;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "numa_balancing.h"
 #include "pooltier/args.h"
 #include "tier/printable.h"
 
@@ -120,6 +121,13 @@ std::string policy_line(const Snapshot& s) {
                          : "0 B"));
 }
 
+// Nothing where it leaves pages alone.
+std::string kernel_line(const Snapshot& s) {
+    return s.numa_balancing == 0
+               ? ""
+               : line("kernel", libpool::describe_numa_balancing(s.numa_balancing));
+}
+
 // Nothing where there are no huge pages.
 std::string huge_line(const Snapshot& s) {
     const SplitStatus& split = s.policy.split;
@@ -233,7 +241,7 @@ std::string status_table(const std::vector<Heard>& heard) {
 std::string status_block(const Snapshot& s) {
     std::string out = headline(s) + sampler_line(s);
     if (s.state == TieringState::untiered) return out;
-    out += memory_line(s);
+    out += memory_line(s) + kernel_line(s);
     out += line("hits", text("%s of accesses are near (90 %% sure: %s to %s)",
                              percent_text(s.policy.near_share).c_str(),
                              percent_text(s.policy.near_share_low).c_str(),

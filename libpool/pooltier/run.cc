@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "numa_balancing.h"
 #include "pooltier/launch.h"
 #include "pooltier/verbs.h"
 #include "tier/printable.h"
@@ -58,6 +59,10 @@ Result<std::string> prepare(const std::string& program, const Settings& settings
     if (!fallback) return std::unexpected(fallback.error());
     auto library = find_library();
     if (library && !fallback->empty() && settings.say != Say::none) say(0, *fallback);
+    const int balancing = libpool::read_numa_balancing("").value_or(0);
+    if (library && balancing != 0 && settings.say == Say::all) {
+        say(0, libpool::describe_numa_balancing(balancing));
+    }
     return library;
 }
 

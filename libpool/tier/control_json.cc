@@ -108,6 +108,7 @@ void members(V& v, Snapshot& x) {
     v("near_room_bytes", x.near_room_bytes);
     v("cpu_share", x.cpu_share);
     v("move_limit_bytes_per_s", x.move_limit_bytes_per_s);
+    v("numa_balancing", x.numa_balancing);
     v("promoted_pages", x.promoted_pages);
     v("demoted_pages", x.demoted_pages);
     v("failed_pages", x.failed_pages);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "numa_balancing.h"
 #include "tier/control_client.h"
 #include "tier/maps.h"
 #include "uapi.h"
@@ -81,6 +82,7 @@ Snapshot EngineControl::status() {
     s.far_bytes = e.far_bytes;
     for (int node : now.near) s.near_room_bytes += kernel_.room_bytes(node).value_or(0);
     s.move_limit_bytes_per_s = e.move_limit_bytes_per_s;
+    s.numa_balancing = read_numa_balancing("").value_or(0);
     s.promoted_pages = e.promoted_pages;
     s.demoted_pages = e.demoted_pages;
     s.failed_pages = e.failed_pages;

@@ -6,6 +6,7 @@
 
 #include <functional>
 
+#include "numa_balancing.h"
 #include "tier/damon.h"
 #include "tier/samplers.h"
 #include "tier/uffd.h"
@@ -36,12 +37,12 @@ SamplerState probe_damon(const std::string& root) {
 }
 
 SamplerState probe_numa_hints(const std::string& root) {
-    std::string mode = first_word(root + "/proc/sys/kernel/numa_balancing");
-    if (mode.empty()) return {"numa-hints", false, "the kernel has no NUMA balancing"};
-    if (mode == "0") {
+    const auto mode = read_numa_balancing(root);
+    if (!mode) return {"numa-hints", false, "the kernel has no NUMA balancing"};
+    if (*mode == 0) {
         return {"numa-hints", false, "kernel.numa_balancing is 0 (2 = tiering)"};
     }
-    return {"numa-hints", true, "kernel.numa_balancing is " + mode};
+    return {"numa-hints", true, text("kernel.numa_balancing is %d", *mode)};
 }
 
 struct Candidate {

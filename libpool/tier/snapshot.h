@@ -65,6 +65,7 @@ struct Snapshot {
     uint64_t near_room_bytes = 0;
     double cpu_share = 0.01;
     uint64_t move_limit_bytes_per_s = 0;
+    int numa_balancing = 0;  // the kernel's own, see numa_balancing.h; not 0: it moves pages, too
 
     uint64_t promoted_pages = 0, demoted_pages = 0, failed_pages = 0;
     uint64_t moved_bytes = 0;

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "latency.h"
+#include "numa_balancing.h"
 #include "signals.h"
 #include "tier/drain.h"
 #include "tier/sampler_choice.h"
@@ -81,9 +82,7 @@ Result<std::unique_ptr<Tiering>> Tiering::start(const Topology& topology, const 
 Result<void> Tiering::begin(const Topology& topology, const TieringWish& wish) {
     if (auto works = check_moving_works(*kernel_); !works) return works;
     auto choice = choose_sampler(wish.sampler);
-    if (!choice) {
-        return fail(EOPNOTSUPP, "no sampler is usable: %s", choice.error().sentence.c_str());
-    }
+    if (!choice) return fail(EOPNOTSUPP, "%s", choice.error().sentence.c_str());
     sampler_ = std::move(choice->sampler);
     policy_ = make_tier_policy(wish.policy);
     EngineConfig config = wish.engine;
@@ -208,6 +207,8 @@ std::string Tiering::describe() const {
         number(now.promoted_pages), number(now.demoted_pages), number(now.failed_pages));
     if (now.loss_ns <= 0) out += "; near memory is no faster now, so nothing is promoted";
     if (now.ranges == 0) out += "; nothing is tracked";
+    const int balancing = read_numa_balancing("").value_or(0);
+    if (balancing != 0) out += "; " + describe_numa_balancing(balancing);
     if (!now.trouble.empty()) out += "; last trouble: " + now.trouble;
     return out;
 }

@@ -37,6 +37,16 @@ class Status(PooltierTest):
             self.assertIn(said, done.out)
         self.assertEqual(json.loads(pooltier("status", fake.pid, "--json").out)["target"], fake.pid)
 
+    def test_a_kernel_that_moves_pages_by_itself_is_named(self):
+        self.assertNotIn("numa_balancing", pooltier("status", self.fake().pid).out)
+        fake = self.fake("--numa-balancing", "2")
+        self.assertRegex(pooltier("status", fake.pid).out,
+                         r"(?m)^kernel +kernel\.numa_balancing is 2: the kernel moves pages between nodes, too, and knows no near limit, "
+                         r"so limits, shares and the bank mean little \(sysctl kernel\.numa_balancing=0 switches it off\)$")
+        self.assertEqual(json.loads(pooltier("status", fake.pid, "--json").out)["numa_balancing"], 2)
+        untiered = self.fake("--numa-balancing", "2", "--untiered", "no second node")
+        self.assertNotIn("numa_balancing", pooltier("status", untiered.pid).out)
+
     def test_the_bank_adds_up(self):
         done = pooltier("status", self.fake().pid)
         row = re.search(r"^bank +(-?[\d.]+) s = ([\d.]+) allowance \+ ([\d.]+) earned - ([\d.]+) lost - ([\d.]+) spent "

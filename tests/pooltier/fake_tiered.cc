@@ -5,6 +5,7 @@
 //
 //   fake-tiered [--program NAME] [--tenant NAME] [--sentence S] [--untiered SENTENCE]
 //               [--private] [--slow SECONDS] [--pages N]     N: of so many it speaks
+//               [--numa-balancing MODE]                        of the kernel
 //   fake-tiered --fork    serves, forks; the child lets go and serves "not tracked: forked" itself,
 //                         and says "child PID"
 #include <sys/prctl.h>
@@ -218,6 +219,8 @@ int main(int argc, char** argv) {
             engine.slow_s = std::atof(value());
         else if (word == "--pages")
             engine.told_pages = std::strtoull(value(), nullptr, 10);
+        else if (word == "--numa-balancing")
+            engine.told.numa_balancing = std::atoi(value());
         else if (word == "--fork")
             forks = true;
         else

@@ -287,7 +287,8 @@ uint64_t pool_tiering_stat(const pool_tiering* tiering, enum pool_stat stat);
  * errno 0 means: the kernel reported no error, and the page was nevertheless elsewhere. */
 int pool_tiering_failure(const pool_tiering* tiering, size_t index, int* reason, uint64_t* pages);
 
-/* One sentence on what it does now, or on why it cannot. Returns the length as snprintf does. */
+/* One sentence on what it does now, or on why it cannot; and whether the kernel moves pages, too
+ * (kernel.numa_balancing, read anew each time). Returns the length as snprintf does. */
 int pool_tiering_status(const pool_tiering* tiering, char* buffer, size_t buffer_bytes);
 
 /* ---- where pages are, and moving them by hand --------------------------------------------------

@@ -270,7 +270,7 @@ class Tiering {
     }
 
     std::string status() const {
-        char text[512];
+        char text[1024];
         pool_tiering_status(get(), text, sizeof text);
         return text;
     }

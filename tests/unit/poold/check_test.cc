@@ -69,5 +69,28 @@ TEST(Check, EitherPolicyThatCanBeGivenBackIsGood) {
     EXPECT_NE(host.change(), "");
 }
 
+TEST(Check, AKernelThatMovesPagesByItselfIsSaid) {
+    Fit host;
+    auto line = [&] {
+        std::string all = check_host(host.fake.tree()).as_text();
+        size_t at = all.find("  NUMA balancing  ");
+        if (at == all.npos) return "no such line: " + all;
+        at = all.rfind('\n', at) + 1;
+        return all.substr(at, all.find('\n', at) - at);
+    };
+    EXPECT_EQ(line(), "ok    NUMA balancing  none in this kernel");
+    host.fake.set("/proc/sys/kernel/numa_balancing", "0\n");
+    EXPECT_EQ(line(), "ok    NUMA balancing  off");
+    for (const char* mode : {"1", "2", "3"}) {
+        host.fake.set("/proc/sys/kernel/numa_balancing", std::string(mode) + "\n");
+        EXPECT_EQ(
+            line().find(std::string("note  NUMA balancing  kernel.numa_balancing is ") + mode +
+                        ": the kernel moves pages between nodes, too, and knows no near"),
+            0u)
+            << line();
+        EXPECT_EQ(host.change(), "");
+    }
+}
+
 }  // namespace
 }  // namespace poold

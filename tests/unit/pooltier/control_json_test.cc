@@ -27,6 +27,7 @@ Snapshot full() {
     s.far_nodes = {1};
     s.tracked_bytes = UINT64_MAX;
     s.failures = {{16, 3}};
+    s.numa_balancing = 2;
     s.policy.bank.balance_s = -0.25;
     s.policy.busy = true;
     s.policy.boundary_rate = INFINITY;
@@ -54,6 +55,7 @@ TEST(ControlJson, ASnapshotComesBackAsItWas) {
     EXPECT_EQ(back->tracked_bytes, UINT64_MAX);
     EXPECT_EQ(back->near_limit_bytes, UINT64_MAX);
     EXPECT_EQ(back->failures[0].code, 16);
+    EXPECT_EQ(back->numa_balancing, 2);
     EXPECT_DOUBLE_EQ(back->policy.bank.balance_s, -0.25);
     EXPECT_TRUE(back->policy.busy);
     EXPECT_TRUE(std::isnan(back->policy.boundary_rate));  // JSON has no infinity

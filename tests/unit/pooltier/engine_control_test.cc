@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A running engine that is told over its socket that a node leaves, in simulated time.
+// A running engine that is told over its socket that a node leaves, in simulated time; and what it
+// tells of the kernel.
 #include "tier/engine_control.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "../balancing.h"
 #include "tier/control.h"
 #include "tier/control_client.h"
 
@@ -62,7 +64,7 @@ class Machine final : public Sampler, public Kernel, public Clock {
     Look look_;
 };
 
-class LeavingNode : public testing::Test {
+class Running : public testing::Test {
   protected:
     void SetUp() override {
         auto started = ControlServer::start(control_);
@@ -105,6 +107,8 @@ class LeavingNode : public testing::Test {
     EngineControl control_{engine_, machine_, machine_, about(), UINT64_MAX};
     std::unique_ptr<ControlServer> server_;
 };
+using LeavingNode = Running;
+using TheKernel = Running;
 
 }  // namespace
 
@@ -143,4 +147,12 @@ TEST_F(LeavingNode, TheLastNodesCannotLeave) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, EBUSY);
     EXPECT_EQ(far_nodes(), (std::vector<int>{leaving_node, far_node}));
+}
+
+TEST_F(TheKernel, IsToldOfAsItIsSetNowWhereItMovesPagesByItself) {
+    for (int mode : {1, 0, 2}) {
+        Balancing set(mode);
+        if (!set) GTEST_SKIP() << "only root can say what is set";
+        EXPECT_EQ(control_.status().numa_balancing, mode);
+    }
 }
