@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "apart.h"
 #include "signals.h"
 #include "uapi.h"
 
@@ -43,8 +44,7 @@ Result<LoadChain> LoadChain::on(int node) {
     return fail(ENOTSUP, "the latency of node %d: it is measured on x86-64 only", node);
 #endif
     if (node < 0 || node >= 1024) return fail(EINVAL, "there is no node %d", node);
-    void* base =
-        mmap(nullptr, chain_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* base = map_apart(chain_bytes, PROT_READ | PROT_WRITE);
     if (base == MAP_FAILED) {
         return fail(errno, "mapping 256 KiB of a latency probe: %s", errno_text(errno).c_str());
     }

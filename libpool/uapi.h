@@ -2,7 +2,7 @@
 // Kernel interfaces newer than the headers this may be built with. Each name is guarded, so a newer
 // <linux/userfaultfd.h> or <linux/fs.h> wins; values are those of the 7.3 uapi headers of the same
 // names (read-write protection: include/uapi/linux/userfaultfd.h; PAGEMAP_SCAN: since 6.7,
-// PAGE_IS_ACCESSED since 7.3, include/uapi/linux/fs.h).
+// PAGE_IS_ACCESSED since 7.3, PROCMAP_QUERY since 6.11, include/uapi/linux/fs.h).
 #pragma once
 
 #include <linux/fs.h>
@@ -58,6 +58,31 @@ struct pm_scan_arg {
 #endif
 #ifndef PAGE_IS_ACCESSED
 #define PAGE_IS_ACCESSED (1 << 9)
+#endif
+
+#ifndef PROCMAP_QUERY
+struct procmap_query {
+    __u64 size;
+    __u64 query_flags;
+    __u64 query_addr;
+    __u64 vma_start;
+    __u64 vma_end;
+    __u64 vma_flags;
+    __u64 vma_page_size;
+    __u64 vma_offset;
+    __u64 inode;
+    __u32 dev_major;
+    __u32 dev_minor;
+    __u32 vma_name_size;
+    __u32 build_id_size;
+    __u64 vma_name_addr;
+    __u64 build_id_addr;
+};
+#define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
+#define PROCMAP_QUERY_VMA_READABLE 0x01
+#define PROCMAP_QUERY_VMA_WRITABLE 0x02
+#define PROCMAP_QUERY_VMA_EXECUTABLE 0x04
+#define PROCMAP_QUERY_VMA_SHARED 0x08
 #endif
 
 namespace libpool {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "apart.h"
 #include "uapi.h"
 
 namespace libpool::run::heap {
@@ -50,7 +51,7 @@ size_t mapping_count = 0;
 char* map_guarded(size_t bytes) {
     if (mapping_count == mapping_limit) return nullptr;
     size_t whole = bytes + 2 * page_bytes;
-    void* base = mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* base = map_apart(whole, PROT_NONE);
     if (base == MAP_FAILED) return nullptr;
     char* inside = static_cast<char*>(base) + page_bytes;
     if (mprotect(inside, bytes, PROT_READ | PROT_WRITE) != 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// In the preload library `new` takes from a heap of its own (heap.h). The library shows no symbols:
+// In the preload library `new` takes from a heap of its own (heap.h). The library does not show it:
 // the program's operators are not touched.
 #include <new>
 

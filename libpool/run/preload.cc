@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // libpool-run.so: loaded into a program by LD_PRELOAD, it tiers the program's memory when the
-// environment says so (tier/settings.h). It shows no symbols, takes no signals, no descriptors and
-// no memory of the program's malloc (but what the C library takes for a thread), and nothing of it
-// runs in a forked child. It has three threads: one tiers, one answers, and one waits for the end.
+// environment says so (tier/settings.h). It shows one symbol (mremap), takes no signals, no
+// descriptors and no memory of the program's malloc (but what the C library takes for a thread),
+// and nothing of it runs in a forked child. It has three threads: one tiers, one answers, and one
+// waits for the end.
 #include <linux/mempolicy.h>
 #include <poll.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@
 #include "run/handover.h"
 #include "run/heap.h"
 #include "run/own_files.h"
+#include "run/remap.h"
 #include "run/tiering.h"
 #include "signals.h"
 #include "steady.h"
@@ -177,6 +179,7 @@ void before_fork() { run::heap::lock(); }
 void after_fork() { run::heap::unlock(); }
 void in_child() {
     run::heap::unlock();
+    run::is_tracked = false;
     if (Preloaded* parents = preloaded.exchange(nullptr)) parents->tiering.forked();
 }
 
@@ -228,8 +231,12 @@ Result<void> start_threads(Preloaded& self) {
 
 Result<void> start(const tier::Settings& settings) {
     auto self = new Preloaded(settings);
+    run::is_tracked = true;
     pthread_atfork(before_fork, after_fork, in_child);
-    if (auto started = start_threads(*self); !started) return started;
+    if (auto started = start_threads(*self); !started) {
+        run::is_tracked = false;
+        return started;
+    }
     preloaded = self;
     if (!self->unheard.empty()) {
         say(settings, tier::Say::trouble,

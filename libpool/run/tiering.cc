@@ -98,7 +98,7 @@ Result<void> Tiering::prepare() {
     if (!topology && !settings_.wait) return std::unexpected(topology.error());
     kernel_ = make_kernel();
     if (auto works = check_moving(*kernel_); !works) return works;
-    waits_for_ = "waits until there is memory worth tiering";
+    why_untiered_ = "waits until there is memory worth tiering";
     if (settings_.require || settings_.say == Say::all) return take_sampler();
     return check_samplers(word_of(settings_.sampler));
 }
@@ -177,7 +177,7 @@ bool Tiering::wait_for_tiers() {
                 return true;
             } else {
                 std::lock_guard guard(lock_);
-                waits_for_ = "waits for a second tier of memory: " + topology.error().sentence;
+                why_untiered_ = "waits for a second tier of memory: " + topology.error().sentence;
             }
         }
         if (!clock_.wait(follow_s)) return false;
@@ -189,7 +189,7 @@ void Tiering::go_on() {
         if (!wait_for_memory()) return;
         if (auto taken = take_sampler(); !taken) {
             std::lock_guard guard(lock_);
-            waits_for_ = "runs untiered: " + taken.error().sentence;
+            why_untiered_ = taken.error().sentence;
             return;
         }
     }
@@ -269,7 +269,7 @@ void Tiering::follow() {
 Snapshot Tiering::status() {
     EngineControl* control = tiered_;
     std::unique_lock guard(lock_);
-    Snapshot snapshot = control ? Snapshot{} : UntieredControl(waits_for_).status();
+    Snapshot snapshot = control ? Snapshot{} : UntieredControl(why_untiered_).status();
     guard.unlock();
     if (control) snapshot = control->status();
     if (ended_) snapshot.state = TieringState::untiered;
@@ -284,7 +284,7 @@ Snapshot Tiering::status() {
 
 std::unexpected<Error> Tiering::not_yet() {
     std::lock_guard guard(lock_);
-    return fail(ENOTSUP, "process %d runs untiered: it %s", int(getpid()), waits_for_.c_str());
+    return fail(ENOTSUP, "process %d runs untiered: %s", int(getpid()), why_untiered_.c_str());
 }
 
 Result<PageAnswer> Tiering::explain(uint64_t address) {

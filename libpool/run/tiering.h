@@ -102,8 +102,8 @@ class Tiering final : public tier::Controlled {
     std::string size_in_kernel_;  // of the program's address space, when its mappings were read
     std::atomic<bool> ended_ = false;
 
-    mutable std::mutex lock_;  // guards what follows
-    std::string waits_for_;    // memory worth tiering; a second tier, and why there is none
+    mutable std::mutex lock_;   // guards what follows
+    std::string why_untiered_;  // it waits for memory or a second tier, or no sampler works
     std::string left_out_;
     std::string trouble_;
 };

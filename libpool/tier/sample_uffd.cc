@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "apart.h"
 #include "steady.h"
 #include "uapi.h"
 
@@ -264,7 +265,7 @@ SamplerInfo UffdSampler::info() const {
 
 Result<void> UffdSampler::calibrate() {
     constexpr uint64_t bytes = huge_bytes;
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory = map_apart(bytes, PROT_READ | PROT_WRITE);
     if (memory == MAP_FAILED) return fail(errno, "mmap of 2 MiB: %s", errno_text(errno).c_str());
     madvise(memory, bytes, MADV_NOHUGEPAGE);
     AddressRun pages{reinterpret_cast<uint64_t>(memory), bytes / page_bytes};

@@ -36,6 +36,7 @@ PRELOAD = ("LD_PRELOAD=/usr/lib/libpool-run.so POOLTIER=1 POOLTIER_NEAR_NODES=0 
 def programs_survive_a_tracker_at_full_speed(rack):
     result = rack.host("h1", "tier-torture", timeout=200)
     expect(result.code == 0, f"tier-torture: code {result.code}: {(result.out + result.err).strip()[-400:]}")
+    expect("not checked" not in result.out, f"tier-torture: {result.out.strip()[-400:]}")
 
 
 def programs_survive_the_preload_library(rack):

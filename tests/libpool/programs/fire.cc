@@ -8,15 +8,20 @@
 #include <random>
 
 #include "checks.h"
+#include "run/ending.h"
 #include "run/own_files.h"
 #include "run/ranges.h"
+#include "run/remap.h"
 #include "signals.h"
+#include "steady.h"
 #include "tier/sampler_choice.h"
 
 namespace fire {
 
 using namespace libpool::tier;
 using libpool::run::RangeBook;
+
+constexpr int no_sampler_code = 77;  // as of a test that is skipped
 
 struct Fire::Parts {
     std::unique_ptr<Sampler> sampler;
@@ -25,12 +30,17 @@ struct Fire::Parts {
 };
 
 Fire::Fire(const std::string& name, Start start) : parts_(std::make_unique<Parts>()) {
+    libpool::run::is_tracked = true;
     libpool::SignalsBlocked blocked;
     thread_ = std::thread([this, name] {
         auto own = libpool::run::own_descriptors();
         must(own.has_value(), own ? "" : own.error().sentence);
         auto choice = choose_sampler(name);
-        must(choice.has_value(), choice ? "" : choice.error().sentence);
+        if (!choice) {
+            std::printf("skipped: %s\n", choice.error().sentence.c_str());
+            std::fflush(stdout);
+            std::_Exit(no_sampler_code);
+        }
         parts_->sampler = std::move(choice->sampler);
         run();
     });
@@ -59,11 +69,18 @@ void Fire::wait_for_cycles(uint64_t more) const {
 void Fire::run() {
     auto& [sampler, book, random] = *parts_;
     constexpr uint64_t window_pages = 512, move_pages_limit = 64;
+    const uint64_t nodes_here = access("/sys/devices/system/node/node1", F_OK) == 0 ? 2 : 1;
     auto window = [&](const AddressRun& range, uint64_t limit) {
         uint64_t pages = std::min(range.pages, 1 + random() % limit);
         return AddressRun{range.start + random() % (range.pages - pages + 1) * 4096, pages};
     };
+    libpool::run::Ending ending;
+    const libpool::run::Ending::Own counted(ending);
     while (!stop_) {
+        // Whose first thread has ended by itself (stress-ng has children that call exit, the system
+        // call) waits for us alone.
+        ending.look(libpool::steady_now_s());
+        if (ending.is_over()) _exit(ending.first_threads_code());
         auto mappings = read_mappings(0);
         must(mappings.has_value(), mappings ? "" : mappings.error().sentence);
         auto change = book.update(libpool::run::select(*mappings, {}, 16384).mappings);
@@ -98,7 +115,8 @@ void Fire::run() {
                 for (uint64_t p = 0; p < run.pages; ++p) {
                     pages.push_back(reinterpret_cast<void*>(run.start + p * 4096));
                 }
-                std::vector<int> nodes(pages.size(), int(random() % 2)), status(pages.size(), -1);
+                std::vector<int> nodes(pages.size(), int(random() % nodes_here)),
+                    status(pages.size(), -1);
                 move_pages(0, pages.size(), pages.data(), nodes.data(), status.data(),
                            MPOL_MF_MOVE);
                 counts_.moved += size_t(std::ranges::count(status, nodes[0]));

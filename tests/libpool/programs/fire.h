@@ -21,7 +21,7 @@ enum class Start { waited_for, at_once };
 
 class Fire {
   public:
-    explicit Fire(const std::string& sampler = "rwp",  // ends the program when there is none
+    explicit Fire(const std::string& sampler = "rwp",  // ends the program with 77 without it
                   Start start = Start::waited_for);
     ~Fire();
     Counts stop();

@@ -17,6 +17,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +28,7 @@
 
 #include "checks.h"
 #include "fire.h"
+#include "run/remap.h"
 
 #ifndef MADV_COLLAPSE  // Linux 6.1
 #define MADV_COLLAPSE 25
@@ -37,14 +39,18 @@ namespace {
 constexpr size_t page = 4096;
 constexpr size_t mib = 1 << 20;
 
-// For as long as a check runs. Off: somebody else fires.
+// The sampler that fires here; off: somebody else fires, from a library that is preloaded.
+std::string wanted_fire() {
+    const char* wanted = std::getenv("FIRE");
+    return wanted ? wanted : "rwp";
+}
+bool fires_here() { return wanted_fire() != "off"; }
+
+// For as long as a check runs.
 struct Fired {
     std::unique_ptr<fire::Fire> fire;
     Fired() {
-        const char* wanted = std::getenv("FIRE");
-        if (!wanted || std::strcmp(wanted, "off") != 0) {
-            fire = std::make_unique<fire::Fire>(wanted ? wanted : "rwp");
-        }
+        if (fires_here()) fire = std::make_unique<fire::Fire>(wanted_fire());
     }
     ~Fired() {
         if (!fire) return;
@@ -66,8 +72,6 @@ double now_s() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
         .count();
 }
-
-unsigned mremaps_refused = 0;
 
 // Memory in which every word tells where it is, and of which generation.
 class Pattern {
@@ -92,18 +96,9 @@ class Pattern {
         }
     }
     void resize(size_t bytes, int flags = MREMAP_MAYMOVE, void* where = nullptr) {
-        void* at = mremap(at_, bytes_, bytes, flags, where);
-        if (at == MAP_FAILED && errno == EFAULT) {
-            // Known (docs/TIERING.md, what it cannot do): a range that is registered just as its
-            // mapping changes ends inside it, and mremap refuses to cross the border. Nothing may
-            // have been lost by that, and a copy must do.
-            ++mremaps_refused;
-            at = mmap(where, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED : 0), -1, 0);
-            must(at != MAP_FAILED, std::string("mmap in place of mremap: ") + std::strerror(errno));
-            std::memcpy(at, at_, std::min(bytes, bytes_));
-            munmap(at_, bytes_);
-        }
+        // This program shows no mremap of its own, which would take the preloaded library's place.
+        void* at = fires_here() ? libpool::run::remap(at_, bytes_, bytes, flags, where)
+                                : mremap(at_, bytes_, bytes, flags, where);
         must(at != MAP_FAILED, std::string("mremap: ") + std::strerror(errno));
         at_ = static_cast<uint64_t*>(at);
         bytes_ = bytes;
@@ -260,9 +255,13 @@ void mremap_grows_shrinks_and_moves() {
         }
         memory.fill(1);
     }
-    if (mremaps_refused > 0) {
-        std::printf("        %u calls of mremap were refused for our borders\n", mremaps_refused);
-    }
+    // Across a border that is always there: the kernel alone refuses.
+    Pattern parts(mib);
+    char* middle = reinterpret_cast<char*>(parts.data()) + mib / 4;
+    must(madvise(middle, mib / 4, MADV_DONTFORK) == 0, "a part can be kept from children");
+    parts.resize(2 * mib);
+    must(parts.data()[mib / 16 + 64] == ((mib / 16 + 64) * 0x9e3779b97f4a7c15 ^ 1),
+         "what was behind the border stays");
     // realloc of large pieces is mremap too.
     char* piece = static_cast<char*>(std::malloc(mib));
     std::memset(piece, 'a', mib);
@@ -320,42 +319,100 @@ void discarded_pages_are_zero() {
     }
 }
 
-void other_kinds_of_memory() {
-    if (int pool = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC); pool >= 0) {
-        must(write(pool, "4", 1) == 1, "there are huge pages");
-        close(pool);
+// Some huge pages for as long as a check runs; then the machine has as many as before.
+class HugePool {
+  public:
+    HugePool() : before_(pages()) { set(before_ + wanted); }
+    ~HugePool() { set(before_); }
+    bool is_filled() const { return pages() >= before_ + wanted; }
+
+  private:
+    static constexpr const char* file = "/proc/sys/vm/nr_hugepages";
+    static constexpr uint64_t wanted = 4;
+    static uint64_t pages() {
+        uint64_t count = 0;
+        std::ifstream(file) >> count;
+        return count;
     }
-    {
-        Fired fired;
-        Pattern shared(2 * mib, MAP_SHARED | MAP_ANONYMOUS);
-        int memory_file = memfd_create("m", MFD_CLOEXEC);
-        must(ftruncate(memory_file, 2 * mib) == 0, "a memfd");
-        Pattern memfd(2 * mib, MAP_SHARED, memory_file);
-        Pattern copy(2 * mib, MAP_PRIVATE, memory_file);
-        Pattern huge(4 * mib, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
-        Pattern locked(2 * mib);
-        must(mlock(locked.data(), locked.bytes()) == 0, "memory can be locked");
-        Pattern forked(2 * mib);
-        must(madvise(forked.data(), forked.bytes(), MADV_DONTFORK) == 0, "and kept from children");
-        for (uint64_t i = 2; i < 5; ++i) {
-            for (Pattern* memory : {&shared, &memfd, &copy, &huge, &locked, &forked}) {
-                memory->check("before");
-                memory->fill(i);
-            }
-            usleep(50000);
-            pid_t child = fork();
-            if (child == 0) shared.fill(i + 100), huge.fill(5), _exit(0);
-            must(wait_for(child) == 0, "the child ends well");
-            for (Pattern* memory : {&memfd, &copy, &huge, &locked, &forked}) memory->check("after");
-            must(shared.data()[64] == ((64 * 0x9e3779b97f4a7c15) ^ (i + 100)), "shared is shared");
-            shared.fill(i);
+    static void set(uint64_t count) { std::ofstream(file) << count << std::flush; }
+    uint64_t before_;
+};
+
+// Everything is written again and again; a child writes into its copy of it.
+void hold_what_was_written(const std::vector<Pattern*>& memories) {
+    for (uint64_t i = 2; i < 5; ++i) {
+        for (Pattern* memory : memories) {
+            memory->check("before");
+            memory->fill(i);
         }
-        close(memory_file);
+        usleep(50000);
+        pid_t child = fork();
+        if (child == 0) {
+            for (Pattern* memory : memories) memory->check("the child's"), memory->fill(i + 50);
+            _exit(0);
+        }
+        must(wait_for(child) == 0, "the child ends well");
+        for (Pattern* memory : memories) memory->check("after");
     }
-    if (int pool = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC); pool >= 0) {
-        must(write(pool, "0", 1) == 1, "huge pages can be given back");
-        close(pool);
+}
+
+void hugetlb_pages() {
+    HugePool pool;
+    if (!pool.is_filled()) return void(std::puts("        not checked: no huge pages to be had"));
+    Fired fired;
+    Pattern huge(4 * mib, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+    hold_what_was_written({&huge});  // a child's copies take as many again
+}
+
+void shared_memory() {
+    Fired fired;
+    Pattern shared(2 * mib, MAP_SHARED | MAP_ANONYMOUS);
+    for (uint64_t i = 2; i < 6; ++i) {
+        shared.check("before");
+        pid_t child = fork();
+        if (child == 0) shared.check("the child's"), shared.fill(i + 100), _exit(0);
+        must(wait_for(child) == 0, "the child ends well");
+        must(shared.data()[64] == ((64 * 0x9e3779b97f4a7c15) ^ (i + 100)), "shared is shared");
+        usleep(50000);
+        shared.fill(i);
     }
+}
+
+// On a disk and in memory; mapped shared, and as a copy on write.
+void file_mappings() {
+    Fired fired;
+    char name[] = "/tmp/tier-torture-XXXXXX";
+    const int on_disk = mkostemp(name, O_CLOEXEC), in_memory = memfd_create("m", MFD_CLOEXEC);
+    must(on_disk >= 0 && in_memory >= 0, "files can be made");
+    unlink(name);
+    for (int file : {on_disk, in_memory}) {
+        must(ftruncate(file, 2 * mib) == 0, "a file of 2 MiB");
+        Pattern shared(2 * mib, MAP_SHARED, file);
+        Pattern copy(2 * mib, MAP_PRIVATE, file);
+        for (uint64_t i = 2; i < 5; ++i) {
+            shared.fill(i), copy.fill(i + 10);
+            usleep(30000);
+            shared.check("the file"), copy.check("the copy");
+            uint64_t word = 0;
+            must(pread(file, &word, 8, 64 * 8) == 8 && word == shared.data()[64],
+                 "read() gives what was written through the mapping");
+            word = ~word;
+            must(pwrite(file, &word, 8, 8) == 8 && shared.data()[1] == word,
+                 "and the mapping what write() wrote");
+            must(copy.data()[64] == ((64 * 0x9e3779b97f4a7c15) ^ (i + 10)), "not so the copy");
+        }
+        hold_what_was_written({&copy});
+        close(file);
+    }
+}
+
+void locked_memory_and_what_children_do_not_get() {
+    Fired fired;
+    Pattern locked(2 * mib), kept(2 * mib);
+    must(mlock(locked.data(), locked.bytes()) == 0, "memory can be locked");
+    must(madvise(kept.data(), kept.bytes(), MADV_DONTFORK) == 0, "and kept from children");
+    hold_what_was_written({&locked});
+    kept.check("what was kept");
 }
 
 void huge_pages_under_fire() {
@@ -577,7 +634,10 @@ constexpr Check checks[] = {
     {"mremap_grows_shrinks_and_moves", mremap_grows_shrinks_and_moves},
     {"mappings_come_and_go", mappings_come_and_go},
     {"discarded_pages_are_zero", discarded_pages_are_zero},
-    {"other_kinds_of_memory", other_kinds_of_memory},
+    {"hugetlb_pages", hugetlb_pages},
+    {"shared_memory", shared_memory},
+    {"file_mappings", file_mappings},
+    {"locked_memory_and_what_children_do_not_get", locked_memory_and_what_children_do_not_get},
     {"huge_pages_under_fire", huge_pages_under_fire},
     {"stacks_and_generated_code", stacks_and_generated_code},
     {"access_rights_hold", access_rights_hold},
