@@ -11,6 +11,7 @@ import unittest
 
 from harness import PATIENCE_S, POOLTIER, PooltierTest, pooltier
 
+FOLDER = os.path.dirname(POOLTIER)
 PAGE = os.path.join(os.path.dirname(__file__), "../../docs/man/pooltier.1")
 
 
@@ -58,7 +59,7 @@ class Man(PooltierTest):
 
     def test_examples(self):
         fake = self.fake("--program", "redis", "--tenant", "cache", "--sentence", "")
-        env = {**os.environ, "PATH": os.path.dirname(POOLTIER) + ":" + os.environ["PATH"]}
+        env = {**os.environ, "PATH": ":".join([FOLDER, os.path.join(FOLDER, "../examples"), os.environ["PATH"]])}
         count = 0
         for command, output in examples():
             with self.subTest(command=command):

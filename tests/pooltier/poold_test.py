@@ -67,6 +67,9 @@ class Tiers(PooltierTest):
         self.assertEqual(done.err, f'poold: {path}:2: "wieght" is nothing that a tenant has, did you mean weight?; '
                                    "nobody is limited\n")
         self.assertIsNone(allotted(fake.pid))
+        done = poold("tiers", "--once", "--tenants", "/nowhere")
+        self.assertEqual((done.code, done.err),
+                         (1, "poold: /nowhere cannot be read: No such file or directory; nobody is limited\n"), done)
 
     def test_a_running_one_takes_the_file_as_it_is_now_and_goes_on_with_the_old_one_when_it_is_wrong(self):
         fake = self.fake()

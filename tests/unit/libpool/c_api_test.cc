@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C++ face over the C one, on this machine: no second node is needed.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
 #include <pool/pool.hpp>
 #include <thread>
 
@@ -34,6 +41,55 @@ TEST(Face, NothingToTierIsARefusalWithItsReason) {
     if (!probed) {
         EXPECT_GT(probed.error().message.size(), 20u);
     }
+}
+
+// As a container's profile does it, for this process.
+void forbid_userfaultfd() {
+    sock_filter steps[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    sock_fprog program{std::size(steps), steps};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        _exit(77);
+    }
+}
+
+// Two tiers, of a recorded tree; neither userfaultfd nor, without root, DAMON.
+int start_without_a_sampler(const std::string& tree) {
+    if (geteuid() == 0 && setuid(65534) != 0) return 77;
+    forbid_userfaultfd();
+    auto topology = pool::Topology::read(tree);
+    if (!topology || topology->tier_count() != 2) return 2;
+    auto tiering = pool::Tiering::start(*topology);
+    if (tiering) return 3;
+    std::fprintf(stderr, "%d %s\n", tiering.error().code, tiering.error().message.c_str());
+    return 0;
+}
+
+TEST(Face, WithoutAUsableSamplerEachIsNamedWithItsReason) {
+    std::string name = (std::filesystem::temp_directory_path() / "libpool-XXXXXX").string();
+    const std::filesystem::path tree = mkdtemp(name.data());
+    std::filesystem::permissions(tree, std::filesystem::perms(0755));
+    auto write = [&](const std::string& path, const std::string& content) {
+        std::filesystem::create_directories((tree / path).parent_path());
+        std::ofstream(tree / path) << content;
+    };
+    write("proc/zoneinfo", "");
+    write("sys/devices/system/node/online", "0-1\n");
+    for (const char* node : {"node0", "node1"}) {
+        const std::string folder = std::string("sys/devices/system/node/") + node + "/";
+        write(folder + "cpulist", node[4] == '0' ? "0-1\n" : "\n");
+        write(folder + "distance", "10 20\n");
+        write(folder + "meminfo", std::string("Node ") + node[4] + " MemTotal: 2000000 kB\n" +
+                                      "Node " + node[4] + " MemFree: 1000000 kB\n");
+    }
+    EXPECT_EXIT(_exit(start_without_a_sampler(tree)), testing::ExitedWithCode(0),
+                std::to_string(EOPNOTSUPP) +
+                    " no sampler can be used: not rwp: .*; not wp: "
+                    "userfaultfd: Operation not permitted.*; not damon: .+");
+    std::filesystem::remove_all(tree);
 }
 
 TEST(Face, OptionsOutOfRangeAreRefused) {
