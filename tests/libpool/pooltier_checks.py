@@ -141,20 +141,27 @@ for i in $(seq 100); do
     case $said in *'"near_share":0.'[3-9]*'"split_blocks":'[2-9][0-9]*) break;; esac
 done
 pooltier status $program
-echo ---
-echo "$said"
 kill $program
 wait $program
+echo "the program ended with $?"
+echo ---
+echo "$said"
 echo $was >$thp
 """
 
 
 def huge_pages_are_split(rack):
-    """Hot pages that are scattered over huge ones come near: nothing else tells them apart."""
-    result = sh(rack, "h1", HUGE, timeout=120)
-    shown, _, said = result.out.partition("---\n")
-    whole = (shown + result.err)[-800:]
-    status = json.loads(said or "{}")
+    """Hot pages that are scattered over huge ones come near: nothing else tells them apart. On a CPU that others
+    hold up for most of the time, one start of nine stayed with the few pages of the trial: a second one is allowed."""
+    for attempt in (1, 2):
+        result = sh(rack, "h1", HUGE, timeout=120)
+        shown, _, said = result.out.partition("---\n")
+        whole = (shown + result.err)[-3000:]
+        expect(said.strip(), f"the program is not tiered any more: {whole}")
+        status = json.loads(said)
+        if status.get("split_blocks", 0) >= 20:
+            break
+        print(f"        not split at start {attempt}: {whole}")
     expect(status.get("split_blocks", 0) >= 20, f"nothing was split: {whole}")
     expect(status["policy"]["split"]["state"] == "worth", f"the trial says: {whole}")
     expect(status["policy"]["near_share"] > 0.3, f"whole huge pages would serve an eighth near: {whole}")

@@ -4,6 +4,7 @@
 #include "tier/settings.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <random>
@@ -115,7 +116,8 @@ TEST(Settings, UnknownNamesAreAnsweredWithTheNearest) {
 }
 
 TEST(Settings, AFileIsReadFirstAndTheEnvironmentWins) {
-    std::string path = testing::TempDir() + "pooltier-settings.conf";
+    // Other runs of this test may be under way.
+    std::string path = testing::TempDir() + text("pooltier-settings-%d.conf", int(getpid()));
     std::ofstream(path) << "# of the whole team\n\n cpu = 2 # percent\nmbps=9\non = 1\n";
     auto s = from({"POOLTIER_CPU=3", "POOLTIER_CONFIG=" + path});
     ASSERT_TRUE(s) << s.error().sentence;
@@ -127,6 +129,7 @@ TEST(Settings, AFileIsReadFirstAndTheEnvironmentWins) {
               path + ":2: \"mbps\" is not of the form name = value");
     EXPECT_EQ(refusal({"POOLTIER_CONFIG=/nowhere"}),
               "/nowhere cannot be read: No such file or directory");
+    unlink(path.c_str());
     EXPECT_NE(refusal({"POOLTIER_CONFIG=/dev/zero"}), "taken");
     EXPECT_NE(refusal({"POOLTIER_CONFIG=/proc"}), "taken");
 }
