@@ -4,7 +4,7 @@
 #   make help    all of it in a list
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim fuzz-tier tsan-tier stress-tier clean help setup banner
+.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim tier-traces fuzz-tier tsan-tier stress-tier clean help setup banner
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
@@ -85,6 +85,7 @@ ifeq ($(TARGET),native)
 else
 	@$(TESTBED) root >/dev/null
 	@tests/bench-tier/overlay >/dev/null
+	@tests/bench-tier/grant-overlay >/dev/null
 	@tests/bench-tier/bench full
 endif
 
@@ -102,6 +103,12 @@ tier-sim: setup ## Tiering in the simulator: the no-harm bound on 10,000 seeds, 
 		$(POOLTRACE) harm --gen $$kind --seeds 1..200 --jobs $(JOBS) --show 0 $$how || exit 1; done; done
 	$(POOLTRACE) matrix --csv build/tier-matrix.csv
 	$(POOLTRACE) speed
+
+tier-traces: setup ## All policies over the exact traces that bench-tier's headline left (minutes)
+	@mkdir -p build
+	@test -f $(HOST)/build.ninja || cmake -S . -B $(HOST) -G Ninja >/dev/null
+	@cmake --build $(HOST) -j$(JOBS) --target pooltrace
+	@tests/bench-tier/bench matrix
 
 fuzz-tier: setup ## Texts that tiering reads from outside, almost right, under ASan and UBSan (ROUNDS=3000000 of each)
 	@mkdir -p build

@@ -11,8 +11,8 @@ MIB = 1 << 20
 # nothing; 150 ns, as between DRAM and CXL memory, times 20, because moving a page costs about 20 times what it costs on
 # hardware (60 us instead of 3). The kernel and DAMON weigh no costs.
 GAIN_NS = 3000
+MOVE_NS = 60000  # for the cost of a run, the same for everybody; libpool measures 35 to 60 us
 CPU_PPM = 20000  # of sampling and deciding: an emulator makes both dear, so twice what is the default
-POOLTIER_RUN = ("pooltier", "run", "--require", "--loss-ns", str(GAIN_NS), "--cpu", f"{CPU_PPM / 10000:g}")
 
 
 def reset(thp: str) -> str:
@@ -147,7 +147,9 @@ def damon(s: DamonSetting, near_end: int, far_end: int) -> str:
 
 # ---- the list --------------------------------------------------------------------------------
 
-def contenders(near_end: int, far_end: int, damon_setting: str = "recipe") -> dict[str, Contender]:
+def contenders(near_end: int, far_end: int, damon_setting: str = "recipe",
+               gain_ns: int = GAIN_NS) -> dict[str, Contender]:
+    pooltier_run = ("pooltier", "run", "--require", "--loss-ns", str(gain_ns), "--cpu", f"{CPU_PPM / 10000:g}")
     chosen = next(s for s in DAMON_SETTINGS if s.name == damon_setting)
     both = [
         Contender("first-touch", "first touch"),
@@ -156,11 +158,11 @@ def contenders(near_end: int, far_end: int, damon_setting: str = "recipe") -> di
         Contender("damon", f"DAMON ({damon_setting})", damon(chosen, near_end, far_end)),
         Contender("interleave", "weighted interleave 1:7", options=("--interleave", "1:7")),
         Contender("all-far", "all far", options=("--far",)),
-        Contender("libpool-run", "libpool, by pooltier run", wrap=(*POOLTIER_RUN, "--"), needs="pooltier"),
+        Contender("libpool-run", "libpool, by pooltier run", wrap=(*pooltier_run, "--"), needs="pooltier"),
         Contender("libpool-damon", "libpool fed by DAMON",
-                  wrap=("with-kdamond", *POOLTIER_RUN, "--sampler", "damon", "--"), needs="pooltier"),
-        Contender("libpool-truth", "libpool fed by the truth", options=("--exact", "--gain", str(GAIN_NS))),
-        Contender("libpool", "libpool", options=("--tiering", "--gain", str(GAIN_NS), "--cpu", str(CPU_PPM))),
+                  wrap=("with-kdamond", *pooltier_run, "--sampler", "damon", "--"), needs="pooltier"),
+        Contender("libpool-truth", "libpool fed by the truth", options=("--exact", "--gain", str(gain_ns))),
+        Contender("libpool", "libpool", options=("--tiering", "--gain", str(gain_ns), "--cpu", str(CPU_PPM))),
     ]
     both += [Contender(f"damon-{s.name}", f"DAMON {s.name}", damon(s, near_end, far_end)) for s in DAMON_SETTINGS]
     return {c.name: c for c in both}

@@ -53,8 +53,6 @@ class Sizes:
 # What the kernel takes of the near node (MiB; struct pages another 64th of it), with some slack: it differs by some
 # MiB from boot to boot, and trim_near() takes what is over.
 NEAR_OVERHEAD = 92
-# First touch leaves this much of what is free: watermarks, page tables, the program itself.
-NEAR_NOT_USED = 5 * MIB // 4
 # A buffer of the kernel's own, which no tierer can see, move or take back: what is over goes there.
 TRIM = "/sys/kernel/tracing/per_cpu/cpu0/buffer_size_kb"
 
@@ -98,6 +96,9 @@ def read_trace(path: Path) -> Trace:
 
 
 class Guest:
+    # First touch leaves this much of what is free: watermarks, page tables, the program itself.
+    near_not_used = 5 * MIB // 4
+
     def __init__(self, folder: Path, sizes: Sizes, plugin: Path | None, overlay: str | None = None,
                  append: str = "nokaslr initramfs_options=mpol=prefer:1"):
         self.folder, self.sizes = Path(os.path.abspath(folder)), sizes
@@ -106,13 +107,21 @@ class Guest:
             raise Fault(f"the testbed's root is missing ({roots.path()}): run `make guest`")
         if not Path(self.overlay).is_dir():
             raise Fault(f"the guests' programs are not built ({self.overlay} is missing): run `make guest` first")
-        host = {"name": "h1", "memory": sizes.near_node, "far_memory": sizes.far_node, "cpus": 2,
-                "append": append}
+        host = {"name": "h1", "memory": sizes.near_node, "cpus": 2, "append": append}
+        self.topology = {"name": "bench-tier", "pools": [], "hosts": [host]}
+        self.set_far_node(host)
         if plugin:
-            far = f"far={sizes.near_node:#x}-{sizes.near_node + sizes.far_node:#x}"
+            far = "far={:#x}-{:#x}".format(*self.far_addresses)
             host |= {"shared": SHARED, "plugin": str(plugin),
                      "plugin_arguments": f"shared=/run/host/shared.mem,out={OUT},{far}"}
-        self.topology = {"name": "bench-tier", "pools": [], "hosts": [host]}
+
+    def set_far_node(self, host: dict) -> None:
+        host["far_memory"] = self.sizes.far_node
+
+    @property
+    def far_addresses(self) -> tuple[int, int]:
+        """Physical ones: from, to."""
+        return self.sizes.near_node, self.sizes.near_node + self.sizes.far_node
 
     def __enter__(self) -> "Guest":
         self.up()
@@ -130,12 +139,18 @@ class Guest:
         for file in self.plugin_folder.glob("*"):
             file.unlink()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        topology = self.folder.with_suffix(".topology.json")
-        topology.write_text(json.dumps(self.topology))
+        self.topology_file.write_text(json.dumps(self.topology))
         try:
-            self._testbed("up", str(topology), "--overlay", self.overlay, timeout=300).must()
+            self.boot()
         except TestbedFault as e:
             raise Fault(str(e)) from e
+
+    @property
+    def topology_file(self) -> Path:
+        return self.folder.with_suffix(".topology.json")
+
+    def boot(self) -> None:
+        self._testbed("up", str(self.topology_file), "--overlay", self.overlay, timeout=300).must()
 
     def down(self) -> None:
         if (self.folder / "topology.json").exists():
@@ -153,7 +168,7 @@ class Guest:
         """Leave a workload `wanted` bytes of near memory, whatever this boot and earlier runs took. Returns what is
         free then."""
         for _ in range(6):
-            over = self.near_free() - (wanted + NEAR_NOT_USED)
+            over = self.near_free() - (wanted + self.near_not_used)
             if abs(over) < MIB // 8:
                 break
             kept = int(self.sh(f"cat {TRIM}").split()[0])

@@ -20,6 +20,13 @@ def shares(rows: list[dict]) -> list[float]:
     return [round(share([r]), 4) for r in rows]
 
 
+def cost_per_access_ns(rows: list[dict], loop_after_s: float, moved_pages: int, gain_ns: float, move_ns: float) -> float:
+    """As the bank reckons it: what far accesses cost more, and moving pages."""
+    loop = loop_epochs(rows, loop_after_s)
+    accesses = sum(r["near"] + r["far"] for r in loop)
+    return (sum(r["far"] for r in loop) * gain_ns + moved_pages * move_ns) / accesses if accesses else 0.0
+
+
 def phases(rows: list[dict], loop_after_s: float, jump_s: float) -> list[list[dict]]:
     """Before and after the jump; the epoch in which it happened belongs to neither."""
     if not jump_s:

@@ -13,8 +13,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import contenders  # noqa: E402
+import matrix  # noqa: E402
 import measure  # noqa: E402
 import plan  # noqa: E402
+import report  # noqa: E402
 from guest import sizes_for  # noqa: E402
 
 
@@ -47,6 +49,22 @@ class Figures(unittest.TestCase):
         self.assertIsNone(measure.recovery_s(rows(9), 0.9, 0.9))
 
 
+    def test_the_cost_of_a_run_is_far_accesses_and_moves(self):
+        some = rows(0, 4, 8)  # the first one before the data was there
+        self.assertAlmostEqual(measure.cost_per_access_ns(some, 0.5, 0, 100, 0), 100 * 8 / 20)
+        self.assertAlmostEqual(measure.cost_per_access_ns(some, 0.5, 3, 100, 1000), (100 * 8 + 3 * 1000) / 20)
+
+    def test_harm_is_told_against_first_touch_with_the_same_seed(self):
+        def run(contender, seed, near, moved):
+            return {"contender": contender, "seed": seed, "axis": "headline", "rows": rows(near, near),
+                    "work": {"loop_after_s": 0}, "moves": {"pgmigrate_success": moved}}
+        results = [run("first-touch", 1, 5, 0), run("first-touch", 2, 9, 0), run("libpool", 1, 9, 0), run("libpool", 2, 9, 1)]
+        self.assertAlmostEqual(report.cost_ratio(results[2], results), 0.2)
+        move = contenders.MOVE_NS / contenders.GAIN_NS / 2  # two far accesses without it
+        self.assertAlmostEqual(report.cost_ratio(results[3], results), 1 + move)
+        self.assertIsNone(report.cost_ratio(run("libpool", 3, 1, 0), results))
+
+
 class Optimum(unittest.TestCase):
     def trace(self, *epochs):
         file = Path(self.folder.name) / "t.trace"
@@ -72,6 +90,34 @@ class Optimum(unittest.TestCase):
         self.assertEqual((found["phases"], found["overall"]), ([0.7], 0.7))
 
 
+class Matrix(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.trace = Path(self.folder.name) / "t.trace"
+        self.trace.write_text("pooltrace 1\npages 6\nepoch_ns 1000000000\nhome n*2 -*3 f\nepoch 0 3*2\nepoch 0*2 5\nend 2\n")
+
+    def test_near_is_a_part_of_what_is_used(self):
+        self.assertEqual(matrix.used_pages(self.trace), 2)
+
+    def test_where_pages_were_is_left_out_and_nothing_else(self):
+        bare = self.trace.with_name("bare")
+        matrix.without_homes(self.trace, bare)
+        self.assertEqual(bare.read_text(), self.trace.read_text().replace("home n*2 -*3 f\n", ""))
+
+    def test_the_jump_is_at_the_first_epoch_that_is_all_after_it(self):
+        result = {"work": {"loop_after_s": 1.1, "jump_s": 1}, "rows": rows(0, 0, 0, 0, 0)}
+        self.assertEqual(matrix.jump_epoch(result), 3)
+        self.assertIsNone(matrix.jump_epoch({**result, "work": {"jump_s": 0}}))
+
+    def test_a_row_has_medians_and_who_never_came_back(self):
+        shown = [{"kind": "hot", "part": part, "jump": 5, "policy": policy, "bound_near_share": "0.5", "of_bound": of,
+                  "moved_bytes": str(3 << 20), "recovery_90_s": "" if of == "0.9" else "2.00"}
+                 for part in matrix.PARTS for policy in matrix.POLICIES for of in ("0.7", "0.9", "0.8")]
+        first = matrix.table_of(shown).splitlines()[2]
+        self.assertEqual(first, "| hot | 1/8 | 3 | 50.0 (50.0–50.0) |" + " 80.0 (70.0–90.0) / 3 |" * 5 + " 2, never, 2 |")
+
+
 class Plan(unittest.TestCase):
     def test_each_repetition_has_all_contenders_in_another_order(self):
         cells = plan.cells("headline", ["zipf"], ["a", "b", "c"], (1, 2, 3))
@@ -85,6 +131,24 @@ class Plan(unittest.TestCase):
         hours = sum(plan.seconds_of(c) for c in dict.fromkeys([*tuning, *plan.full(everybody)])) / 3600
         self.assertLess(hours, 3)
         self.assertLess(sum(plan.seconds_of(c) for c in plan.quick()) / 60, 10)
+        self.assertLess(sum(plan.seconds_of(c) for c in plan.lasting()) / 60, 17)
+
+    def test_a_grant_as_far_node_shows_shares_and_no_times(self):
+        axis = plan.AXES["dcd"]
+        self.assertIn("times mean nothing", axis.title)
+        self.assertEqual(axis.near * 8, plan.DATA // axis.shrink)
+        words = plan.WORKLOADS["zipf-short"].options(1, axis.shrink)
+        self.assertEqual(int(words[words.index("--bytes") + 1]), plan.DATA // axis.shrink)
+        self.assertFalse([c for c in report.HIT_SHARE_ONLY if "CPU" in c or "speed" in c or c.startswith("s ")])
+        cells = [c for c in plan.full(contenders.contenders(0, 1)) if c.axis == "dcd"]
+        self.assertEqual({c.workload for c in cells}, set(plan.SHORT))
+        self.assertEqual(len(cells), 2 * 3 * 3)  # workloads, contenders, repetitions
+
+    def test_a_contender_is_told_the_gain_of_its_axis(self):
+        for name in ("libpool", "libpool-run", "libpool-truth"):
+            shown = [str(c[name]) for c in (contenders.contenders(0, 1), contenders.contenders(0, 1, gain_ns=15000))]
+            self.assertNotIn("15000", shown[0])
+            self.assertIn("15000", shown[1])
 
     def test_damon_gets_at_most_twelve_settings(self):
         self.assertLessEqual(len(contenders.DAMON_SETTINGS), 12)

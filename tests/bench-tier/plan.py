@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass
 
+from contenders import GAIN_NS
+
 MIB = 1 << 20
 DATA, HOT = 256 * MIB, 56 * MIB
 TUNING_SEED = 101  # DAMON's settings are chosen on other seeds than they are compared on
@@ -15,17 +17,17 @@ class Workload:
     seconds: int
     jump_s: int = 0
 
-    def command(self, seed: int, label: str, trace: bool, wrap, options) -> list[str]:
+    def command(self, axis: "Axis", seed: int, label: str, trace: bool, wrap, options) -> list[str]:
         """In a guest whose plugin counts."""
         if self.program == "redis":
             return ["redis-work", str(self.seconds), str(seed), label, *(["trace"] if trace else []), "--", *wrap]
-        return [*wrap, "pool-work", *self.options(seed), "--truth", label, *(["--trace"] if trace else []), *options]
+        return [*wrap, "pool-work", *self.options(seed, axis.shrink), "--truth", label, *(["--trace"] if trace else []), *options]
 
-    def options(self, seed: int) -> list[str]:
-        """Of pool-work."""
+    def options(self, seed: int, shrink: int = 1) -> list[str]:
+        """Of pool-work, with that part of the data."""
         jump = ["--jump", str(self.jump_s)] if self.jump_s else []
-        return [self.program, "--bytes", str(DATA), "--hot", str(HOT), "--seconds", str(self.seconds),
-                "--seed", str(seed), *jump]
+        return [self.program, "--bytes", str(DATA // shrink), "--hot", str(HOT // shrink),
+                "--seconds", str(self.seconds), "--seed", str(seed), *jump]
 
 
 WORKLOADS = {w.name: w for w in (
@@ -38,6 +40,7 @@ WORKLOADS = {w.name: w for w in (
     Workload("zipf-short", "zipf", 20),
     Workload("uniform", "uniform", 23),
     Workload("scan", "scan", 23),
+    Workload("zipf-lasting", "zipf", 300),
 )}
 
 
@@ -49,6 +52,9 @@ class Axis:
     near: int = DATA // 8
     thp: str = "never"
     heartbeat: bool = False
+    shrink: int = 1  # data and hot part are that much smaller
+    dcd: bool = False  # the far node is a grant of fmd's on a device with dynamic capacity, not direct RAM
+    gain_ns: int = GAIN_NS
 
 
 HEADLINE = Axis("headline", "near 1/8 of the data, 4 KiB pages")
@@ -57,6 +63,11 @@ AXES = {a.name: a for a in (
     Axis("near-half", "near 1/2 of the data", near=DATA // 2),
     Axis("heartbeat", "TLB flushed every 5 ms for all", heartbeat=True),
     Axis("thp", "transparent huge pages: always", thp="always"),
+    # Each access to the far node is a call into the emulated device, 512 of them for a page that is copied: moving one
+    # takes several times as long as in direct RAM (60 us; here 260 and more), hence a fourth of the data and five
+    # times the gain.
+    Axis("dcd", "far node: a DCD extent granted by fmd; near 8 MiB, 1/8 of 64 MiB (a fourth of the headline's). Hit "
+         "share only; emulated DCD: times mean nothing", near=DATA // 8 // 4, shrink=4, dcd=True, gain_ns=5 * GAIN_NS),
     Axis("tuning", "near 1/8 of the data, 4 KiB pages, seed of tuning"),
 )}
 
@@ -105,6 +116,11 @@ def tuning(settings) -> list[Cell]:
     return cells("tuning", SHORT, [f"damon-{s}" for s in settings], (TUNING_SEED,))
 
 
+def lasting() -> list[Cell]:
+    """Minutes of the same: what learning cost is small then, and beliefs are as sure as they get."""
+    return cells("headline", ("zipf-lasting",), ("first-touch", "kernel", "libpool"), (1,))
+
+
 def full(available) -> list[Cell]:
     """`available`: contenders that this build has."""
     def of(*names):
@@ -121,9 +137,11 @@ def full(available) -> list[Cell]:
         # DAMON reads accessed bits, which an emulated CPU sets only as it fills its TLB.
         *cells("heartbeat", SHORT, of("kernel", "damon", "libpool"), three),
         *cells("thp", SHORT, of("first-touch", "kernel", "libpool"), three),
+        *cells("dcd", SHORT, of("first-touch", "kernel", "libpool"), three),
     ]
 
 
 def seconds_of(cell: Cell) -> float:
-    """Of a cell, roughly: what surrounds the workload takes some 12 s."""
-    return WORKLOADS[cell.workload].seconds + 12 + (20 if cell.workload == "redis" else 0)
+    """Of a cell, roughly. Around a workload 2 to 4 s were seen, and 8 s for the boot of each group."""
+    around = 8 + (20 if cell.workload == "redis" else 0) + (8 if AXES[cell.axis].dcd else 0)
+    return WORKLOADS[cell.workload].seconds + around

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import measure
 import plan
+from contenders import MOVE_NS
 
 ORDER = ("first-touch", "all-far", "interleave", "kernel", "kernel-limited", "damon", "libpool", "libpool-damon",
          "libpool-run", "libpool-truth")
@@ -52,6 +53,15 @@ def kernel_cpu_share(result: dict) -> float:
     return sum(result["kernel_cpu_s"].values()) / result["figures"]["seconds"]
 
 
+def cost_ratio(result: dict, results: list[dict]) -> float | None:
+    """To first touch with the same seed. Harm is what is above 1."""
+    def cost(r: dict) -> float:
+        return measure.cost_per_access_ns(r["rows"], r["work"]["loop_after_s"], r["moves"]["pgmigrate_success"],
+                                          plan.AXES[r["axis"]].gain_ns, MOVE_NS)
+    base = [cost(r) for r in results if r["contender"] == "first-touch" and r["seed"] == result["seed"]]
+    return cost(result) / base[0] if base and base[0] else None
+
+
 def rows_of(results: list[dict]) -> list[list[str]]:
     """One row a contender: everything about it on one workload and axis."""
     first = [r["figures"]["accesses_per_s"] for r in results if r["contender"] == "first-touch"]
@@ -73,6 +83,7 @@ def rows_of(results: list[dict]) -> list[list[str]]:
             spread([f.get("recovery_90_s") for f in shown], none="never") if jumps else "–",
             spread([f.get("recovery_95_s") for f in shown], none="never") if jumps else "–",
             spread([moved_mib(r) for r in mine], 1, 0),
+            spread([cost_ratio(r, results) for r in mine], 1, 2),
             spread([kernel_cpu_share(r) for r in mine], 100),
             spread([f["other_cpu"] for f in shown], 100),
             spread([looking_share(r) for r in mine], 100),
@@ -80,8 +91,16 @@ def rows_of(results: list[dict]) -> list[list[str]]:
     return rows
 
 
-HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s to 90 %", "s to 95 %", "moved MiB",
+HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s to 90 %", "s to 95 %", "moved MiB", "cost, first touch = 1",
         "kernel threads, % of a CPU", "own threads, % of a CPU", "of it looking and deciding, with faults", "speed, first touch = 1"]
+
+
+# What says something where the far node is emulated access by access.
+HIT_SHARE_ONLY = ["contender", "runs", "near %", "of optimum %", "near % at the end", "moved MiB"]
+
+
+def columns(rows: list[list[str]], names: list[str]) -> list[list[str]]:
+    return [[row[HEAD.index(name)] for name in names] for row in rows]
 
 
 def looking_share(result: dict) -> float | None:
@@ -99,13 +118,15 @@ def section(results: list[dict], axis: str, workload: str) -> str:
     w = plan.WORKLOADS[workload]
     what = f"{w.seconds} s" + (f", the hot set jumps after {w.jump_s} s" if w.jump_s else "")
     optimum = f"; optimum {spread(optima, 100)} %" if optima else ""
+    head = HIT_SHARE_ONLY if plan.AXES[axis].dcd else HEAD
     return (f"#### {workload}\n\n{what}; near memory for the workload: {spread(near)} MiB{optimum}\n\n" +
-            table(HEAD, rows_of(chosen)) + "\n")
+            table(head, columns(rows_of(chosen), head)) + "\n")
 
 
 NOTES = """Near share: of all accesses of the workload's own code, counted one by one by a QEMU plugin, those that went to the
 near node. Median (range) over the repetitions. Optimum: the best placement that stays the same for a whole phase,
-known beforehand, moved free of charge. Emulated (TCG) on a shared machine: both nodes are the same RAM and
+known beforehand, moved free of charge. Cost: what far accesses cost more (what libpool is told) and moving pages (60 us
+each), by access, to first touch's with the same seed: above 1 is harm. Emulated (TCG) on a shared machine: both nodes are the same RAM and
 speeds say nothing about hardware; they stand here because a tierer that slows the program down shows there.
 """
 
