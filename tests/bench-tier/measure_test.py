@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of bench-tier, on small runs whose figures are known; and what is planned."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import contenders  # noqa: E402
+import kept  # noqa: E402
 import matrix  # noqa: E402
 import measure  # noqa: E402
 import plan  # noqa: E402
@@ -23,6 +25,40 @@ from guest import sizes_for  # noqa: E402
 def rows(*near_of_ten, start=0.0):
     return [{"epoch": i, "start_s": start + i, "seconds": 1.0, "near": n, "far": 10 - n}
             for i, n in enumerate(near_of_ten)]
+
+
+class Kept(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.file = self.folder / "kept.jsonl"
+
+    def write(self, name, value):
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(value))
+
+    def test_what_was_kept_comes_back_and_what_is_there_stays(self):
+        cells = {f"headline.zipf.kernel.{n}": {"cell": f"headline.zipf.kernel.{n}", "rows": rows(n, 2), "work": {}}
+                 for n in (1, 2)}
+        for name, cell in cells.items():
+            self.write(f"results/{name}.json", cell)
+        self.write("optima/headline.zipf.1.json", {"overall": 0.8, "phases": [0.8]})
+        self.assertEqual(kept.keep(self.folder, self.file), 3)
+        self.write("results/headline.zipf.kernel.2.json", {"cell": "another"})
+        elsewhere = self.folder / "elsewhere"
+        self.assertEqual((kept.take(self.folder, self.file), kept.take(elsewhere, self.file)), (0, 3))
+        self.assertIn("another", (self.folder / "results/headline.zipf.kernel.2.json").read_text())
+        for name, cell in cells.items():
+            self.assertEqual(json.loads((elsewhere / f"results/{name}.json").read_text()), cell)
+        self.assertEqual(json.loads((elsewhere / "optima/headline.zipf.1.json").read_text())["overall"], 0.8)
+
+    def test_another_file_is_refused_by_its_line(self):
+        for line in ("{", "[]", "7", "{}", '{"cell":"a","rows":[[1]]}', '{"cell":"a"}'):
+            self.file.write_text('{"optimum_of":"a","overall":1}\n' + line + "\n")
+            with self.assertRaisesRegex(ValueError, r"kept.jsonl:2 is no measured cell"):
+                kept.take(self.folder / "x", self.file)
 
 
 class Figures(unittest.TestCase):
