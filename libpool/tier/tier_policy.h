@@ -82,6 +82,11 @@ class TierPolicy : public Policy {
     struct Step {
         uint64_t pages;
         double rate;
+    // Where a reading contradicts what place() was told.
+    struct Contradicted {
+        std::vector<PageId> newborn, gone;  // there and placed nowhere; placed and not there
+    };
+    virtual Contradicted contradicted(const Reading& reading) const = 0;
     };
     virtual std::vector<Step> benefit() const = 0;
 };
