@@ -332,8 +332,7 @@ int pool_options_set(pool_options* options, pool_option option, uint64_t value) 
             wish.engine.near_limit_bytes = value;
             break;
         case POOL_OPTION_CPU_BUDGET_PPM:
-            wish.policy.cpu_share = double(value) * 1e-6;
-            wish.policy.busy_cpu_share = std::min(3 * wish.policy.cpu_share, 1.0);
+            wish.policy.set_budget(double(value) * 1e-6);
             break;
         case POOL_OPTION_MOVER:
             wish.dry = value == POOL_MOVER_DRY;

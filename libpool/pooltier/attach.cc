@@ -162,8 +162,7 @@ class Attached {
   private:
     void make_engine() {
         TierConfig policy;
-        policy.cpu_share = wish_.settings.cpu_share;
-        policy.busy_cpu_share = std::max(policy.busy_cpu_share, policy.cpu_share);
+        policy.set_budget(wish_.settings.cpu_share);
         policy.seed = wish_.settings.seed ? wish_.settings.seed : std::random_device{}();
         policy_ = make_tier_policy(policy);
         EngineConfig config;

@@ -63,7 +63,7 @@ Result<Scene> as_recorded(const Args& args, const trace::Trace& recorded) {
         scene.world.near_pages = *pages;
     }
     if (scene.world.near_pages == 0) {
-        return fail(EINVAL, "the trace does not say how much was near: give --near to replay");
+        return fail(EINVAL, "the trace does not say how much was near: give replay --near a size");
     }
     for (const auto& [option, into] :
          {std::pair{"--loss-ns", &scene.world.loss_ns}, {"--move-ns", &scene.world.move_ns}}) {
@@ -94,8 +94,7 @@ Result<Scene> changed(const Args& args, const trace::Trace& recorded, Scene scen
             return std::unexpected(taken.error());
         }
     }
-    scene.config.cpu_share = settings.cpu_share;
-    scene.config.busy_cpu_share = std::max(scene.config.busy_cpu_share, settings.cpu_share);
+    scene.config.set_budget(settings.cpu_share);
     scene.world.mover_pages_per_s = double(settings.move_limit_bytes_per_s) / 4096;
     return scene;
 }

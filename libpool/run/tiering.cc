@@ -148,8 +148,7 @@ void Tiering::begin(const Topology& topology) {
         probe_ = std::make_unique<LatencyProbe>(*loads_, told_.near, told_.far);
     }
     TierConfig policy;
-    policy.cpu_share = settings_.cpu_share;
-    policy.busy_cpu_share = std::max(policy.busy_cpu_share, policy.cpu_share);
+    policy.set_budget(settings_.cpu_share);
     policy.seed = settings_.seed ? settings_.seed : std::random_device{}();
     mover_ = std::make_unique<KernelMover>(*kernel_);
     policy_ = make_tier_policy(policy);

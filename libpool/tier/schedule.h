@@ -35,7 +35,10 @@ class Schedule {
     Schedule(double share, double busy_share, uint64_t seed)
         : share_(share), busy_share_(busy_share), dice_(seed * 0x9e3779b97f4a7c15ull | 1) {}
 
-    void set_share(double share) { share_ = share; }
+    void set_shares(double share, double busy_share) {
+        share_ = share;
+        busy_share_ = busy_share;
+    }
     // also: pages to look at in any case; rising. Of a huge page its first. dear: runs are.
     Aim next(const Pages& pages, std::span<const PageId> also, const Situation& situation,
              double boundary_rate, Mood mood, bool dear);

@@ -85,8 +85,8 @@ class LadderPolicy final : public TierPolicy {
     Plan decide(const Situation& situation) override;
     void hint(Run run, Hint hint) override;
     void set_cpu_share(double share) override {
-        config_.cpu_share = share;
-        schedule_.set_share(share);
+        config_.set_budget(share);
+        schedule_.set_shares(config_.cpu_share, config_.busy_cpu_share);
     }
     TierStatus status() const override;
     Explanation explain(PageId page) const override;

@@ -2,6 +2,7 @@
 // Our policy. docs/TIERING.md has the algorithm, the bank's bound and its proof.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,11 @@ enum class Hint : uint8_t { none, hot, cold, pinned_near, stream };
 struct TierConfig {
     double cpu_share = 0.01;  // ε: sampling and deciding, as a share of the program's CPU time
     double busy_cpu_share = 0.03;  // for busy_s after a change of behaviour
+    // Both, in the proportion that users are promised.
+    void set_budget(double share) {
+        cpu_share = share;
+        busy_cpu_share = std::min(3 * share, 1.0);
+    }
     double busy_s = 10;
     double delta = 1e-3;      // the bound holds with probability 1 - delta
     double allowance_s = -1;  // C: what may be lost against the baseline in all; negative: by the
@@ -47,7 +53,7 @@ struct BankStatus {
 struct TierStatus {
     BankStatus bank;
     uint64_t near_pages = 0, far_pages = 0;
-    double near_share = 0, near_share_low = 0, near_share_high = 0;  // of accesses; 90 % interval
+    double near_share = 0, near_share_low = 0, near_share_high = 0;  // of touches; 90 % interval
     double boundary_rate = 0;  // touches/s of the page that just fits near
     uint64_t cycles = 0, changes = 0, contested_blocks = 0, blocks = 0;
     bool busy = false;
@@ -76,17 +82,17 @@ class TierPolicy : public Policy {
     virtual void set_cpu_share(double share) = 0;
     virtual TierStatus status() const = 0;
     virtual Explanation explain(PageId page) const = 0;
+    // Where a reading contradicts what place() was told.
+    struct Contradicted {
+        std::vector<PageId> newborn, gone;  // there and placed nowhere; placed and not there
+    };
+    virtual Contradicted contradicted(const Reading& reading) const = 0;
     // Believed touches per second of each page of a run (mean of the belief), 0 for absent ones.
     virtual std::vector<float> rates(Run run) const = 0;
     // Benefit of near memory for who shares it: pages by falling rate, as (pages, touches/s each).
     struct Step {
         uint64_t pages;
         double rate;
-    // Where a reading contradicts what place() was told.
-    struct Contradicted {
-        std::vector<PageId> newborn, gone;  // there and placed nowhere; placed and not there
-    };
-    virtual Contradicted contradicted(const Reading& reading) const = 0;
     };
     virtual std::vector<Step> benefit() const = 0;
 };

@@ -216,6 +216,17 @@ TEST(TierPolicy, AHotHintThatComesFirstDoesNoHarm) {
     }
 }
 
+TEST(TierPolicy, BusyTimesHaveThreeTimesTheBudget) {
+    TierConfig config;
+    const double usual = config.busy_cpu_share / config.cpu_share;
+    for (const double share : {0.0005, 0.02, 0.2}) {
+        config.set_budget(share);
+        EXPECT_DOUBLE_EQ(config.busy_cpu_share, usual * share);
+    }
+    config.set_budget(0.7);
+    EXPECT_DOUBLE_EQ(config.busy_cpu_share, 1);
+}
+
 TEST(TierPolicy, KeepsTwoBytesAPage) {
     World world;
     world.heat(0, 100);
