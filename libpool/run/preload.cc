@@ -224,6 +224,7 @@ Result<void> start_threads(Preloaded& self) {
     if (self.answers.runs) await(self.prepared);
     if (started && !self.refusal.empty()) started = fail(EOPNOTSUPP, "%s", self.refusal.c_str());
     if (started) return started;
+    self.tiering.stop();  // it may have begun before the other one failed
     sem_post(&self.over);
     for (const auto* thread : {&self.tiers, &self.answers, &self.waits}) join(*thread);
     return started;

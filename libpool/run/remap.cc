@@ -97,6 +97,15 @@ class Mappings {
                 reads && writes && asked.inode == 0 && !has(PROCMAP_QUERY_VMA_SHARED)};
     }
 
+    bool is_reserved(uint64_t start, uint64_t end) const {
+        for (uint64_t at = start; at < end;) {
+            const Part next = first(at, end);
+            if (next.bytes == 0 || next.rights != 0) return false;
+            at += next.bytes;
+        }
+        return true;
+    }
+
     // How much from `start` on is no longer as reserve() made it.
     uint64_t moved_to(uint64_t start, uint64_t end) const {
         uint64_t at = start;
@@ -156,10 +165,13 @@ struct Move {
                 continue;
             }
             const int code = errno;
-            spoilt = {to + done, wanted};
-            const uint64_t moved = grows ? 0 : mappings.moved_to(to + done, to + done + part.bytes);
+            const uint64_t end = to + done + wanted;
+            uint64_t moved = grows ? 0 : mappings.moved_to(to + done, to + done + part.bytes);
+            if (moved == part.bytes) moved = 0;  // the call failed: another thread's, in the gap
             if (moved > 0 && !stays && leaves != Leaves::never) reserve(part.start, moved);
             left = done += moved;
+            spoilt =
+                mappings.is_reserved(to + done, end) ? Part{} : Part{to + done, end - to - done};
             if (code != EFAULT || ++failures == again_limit) return errno = code, false;
         }
         return true;
@@ -251,22 +263,29 @@ void* remap(void* old, size_t old_bytes, size_t new_bytes, int flags, void* to) 
                   flags, reinterpret_cast<uint64_t>(to)};
     const bool by_parts = can_be_parts(asked);
     const bool fixed = asked.has(MREMAP_FIXED);
+    const int errno_before = errno;
     if (!by_parts || !fixed || !is_tracked) {
         void* at = ask_kernel(asked);
-        if (!by_parts || fixed || at != MAP_FAILED || errno != EFAULT) return at;
+        if (!by_parts || at != MAP_FAILED || errno != EFAULT) return at;
     }
     const NotCancelled until_done;
     const Mappings mappings;
     const uint64_t kept = std::min(asked.old_bytes, asked.new_bytes);
+    bool unlike = false;  // several mappings that are none without the tracking either
     for (int tries = 0; tries < again_limit; ++tries) {
         const auto stretch = mappings.from(asked.old, asked.old + kept);
+        unlike = stretch.bytes < kept && stretch.first.bytes > 0 && stretch.first.bytes < kept;
         if (stretch.bytes < kept) break;
         void* at = remap_parts(mappings, asked, stretch.last);
-        if (at != MAP_FAILED) return at;
+        if (at != MAP_FAILED) {
+            errno = errno_before;
+            return at;
+        }
         // By parts takes more for a moment (address space, locked memory): not where one call does.
         if (errno != EFAULT && fixed && stretch.first.bytes == kept) break;
         if (errno != EFAULT) return at;
     }
+    if (unlike && fixed && is_tracked) return errno = EFAULT, MAP_FAILED;
     return ask_kernel(asked);
 }
 
