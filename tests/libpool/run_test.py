@@ -43,7 +43,7 @@ def programs_survive_the_preload_library(rack):
     checks = ("forks_of_a_program_with_threads vfork_and_spawn exec_under_fire "
               "mremap_grows_shrinks_and_moves mappings_come_and_go two_hundred_threads "
               "the_program_closes_all_descriptors")
-    result = sh(rack, "h1", f"{PRELOAD} tier-torture {checks}", timeout=120)
+    result = sh(rack, "h1", f"{PRELOAD} POOLTIER_LOSS_NS=3000 POOLTIER_REQUIRE=1 tier-torture {checks}", timeout=120)
     expect(result.code == 0, f"tier-torture: code {result.code}: {(result.out + result.err).strip()[-400:]}")
     expect(result.err == "", f"the preload library said: {result.err[:300]}")
 
@@ -97,6 +97,8 @@ def main(checks) -> None:
     """One boot, no fabric manager: nothing here is pooled."""
     skip_unless_ready()
     rack = Rack(str(HERE / "two-nodes.json"), CHECKOUT / "build/vm/run_test")
+    if unknown := set(sys.argv[1:]) - {check.__name__ for check in checks}:
+        sys.exit(f"there is no check {', '.join(sorted(unknown))}")
     failed, began = [], time.monotonic()
     overlays = ["--overlay", str(overlay())]
     if missing := redis_check.stage():
@@ -105,6 +107,7 @@ def main(checks) -> None:
         overlays += ["--overlay", str(redis_check.OVERLAY)]
         checks = [*checks, redis_check.redis_saves_what_was_there]
     try:
+        rack.testbed("down")  # what a test that was killed has left
         rack.testbed("up", rack.topology, *overlays, timeout=300).must()
         print(f"booted in {time.monotonic() - began:.1f} s", flush=True)
         for check in [c for c in checks if not sys.argv[1:] or c.__name__ in sys.argv[1:]]:
@@ -112,7 +115,7 @@ def main(checks) -> None:
             try:
                 check(rack)
                 print(f"ok      {check.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
-            except (Failed, Fault) as e:
+            except (Failed, Fault, ValueError, LookupError) as e:  # also what is printed may be anything
                 print(f"FAILED  {check.__name__} ({time.monotonic() - began:.1f} s): {e}", flush=True)
                 failed.append(check.__name__)
         rack.check_splats()

@@ -117,9 +117,14 @@ void Fire::run() {
                 }
                 std::vector<int> nodes(pages.size(), int(random() % nodes_here)),
                     status(pages.size(), -1);
+                std::vector<int> before(pages.size(), -1);
+                move_pages(0, pages.size(), pages.data(), nullptr, before.data(), 0);
                 move_pages(0, pages.size(), pages.data(), nodes.data(), status.data(),
                            MPOL_MF_MOVE);
-                counts_.moved += size_t(std::ranges::count(status, nodes[0]));
+                for (size_t i = 0; i < pages.size(); ++i) {
+                    counts_.moved +=
+                        status[i] == nodes[0] && before[i] >= 0 && before[i] != nodes[0];
+                }
             }
             ++counts_.cycles;
             ++cycles_;

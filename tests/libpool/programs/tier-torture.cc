@@ -61,7 +61,9 @@ struct Fired {
             "%lu added %lu refused\n",
             counts.cycles, counts.touched, counts.idle, counts.absent, counts.moved, counts.added,
             counts.refused);
-        must(counts.moved > 0 || counts.cycles < 20, "pages were moved");
+        const bool can_move = access("/sys/devices/system/node/node1", F_OK) == 0;
+        must(!can_move || counts.moved > 0 || counts.cycles < 20, "pages were moved");
+        must(counts.touched + counts.idle > 0, "pages were armed and looked at");
     }
     void forget() {
         if (fire) fire->forget(), (void)fire.release();
@@ -240,6 +242,7 @@ void mremap_grows_shrinks_and_moves() {
     for (int i = 0; i < 4; ++i) memories.push_back(std::make_unique<Pattern>((1 + i) * mib));
     for (double end = now_s() + 0.8; now_s() < end;) {
         Pattern& memory = *memories[random() % memories.size()];
+        const size_t before = memory.bytes();
         size_t bytes = (random() % 4 + 1) * mib + random() % 16 * page;
         if (random() % 2) {
             memory.resize(bytes);
@@ -248,10 +251,10 @@ void mremap_grows_shrinks_and_moves() {
                 mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
             memory.resize(bytes, MREMAP_MAYMOVE | MREMAP_FIXED, where);
         }
-        // What came on top is zeros; what was there stays.
-        size_t words = std::min(memory.bytes(), size_t(mib)) / 8;
-        for (size_t i = 0; i < words; i += 512) {
-            must(memory.data()[i] == (i * 0x9e3779b97f4a7c15 ^ 1), "what was there stays");
+        const size_t kept = std::min(before, bytes) / 8;
+        for (size_t i = 0; i < bytes / 8; i += 64) {
+            const uint64_t wanted = i < kept ? i * 0x9e3779b97f4a7c15 ^ 1 : 0;
+            must(memory.data()[i] == wanted, i < kept ? "what was there stays" : "new is zero");
         }
         memory.fill(1);
     }
