@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program that knows nothing of tiers: an index of words in a std::map, of which some are asked
-// for nearly always. Nothing of libpool is in it; what it needs is another first word:
+// for nearly always. Nothing of libpool is in it; it is started through pooltier:
 //
 //   pooltier run -- plain-index 500000 60 &
 //   pooltier status $!

@@ -3,8 +3,9 @@
 // near, its values start far and come near as they are asked for, and a backup that reads all of
 // them once is no reason to bring any near. On a machine with one tier it says so and runs in that.
 //
-// usage: pool-cache [ENTRIES [REQUESTS]]. Every value that is read is checked. Exit code: 0; 1 when
-// a value was wrong or the cache cannot be made; 2 for wrong usage.
+// usage: pool-cache [ENTRIES [REQUESTS]] (20000, 20000000: long enough to watch). Says each second
+// where its memory is. Every value that is read is checked. Exit code: 0; 1 when a value was wrong
+// or the cache cannot be made; 2 for wrong usage.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -17,6 +18,8 @@
 #include <vector>
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr size_t value_words = 128;  // 1 KiB
 constexpr size_t value_bytes = value_words * sizeof(uint64_t);
@@ -91,10 +94,10 @@ void print_places(const char* when, const pool::Topology& topology, const pool::
                 near_percent(topology, index), near_percent(topology, values));
 }
 
-uint64_t number(const char* word) {
+uint64_t number(const char* word, uint64_t most) {
     char* end = nullptr;
     uint64_t value = std::strtoull(word, &end, 10);
-    if (*word < '0' || *word > '9' || *end || value == 0 || value > 10'000'000) {
+    if (*word < '0' || *word > '9' || *end || value == 0 || value > most) {
         stop(2, std::string("usage: pool-cache [ENTRIES [REQUESTS]], not \"") + word + "\"");
     }
     return value;
@@ -104,8 +107,8 @@ uint64_t number(const char* word) {
 
 int main(int argc, char** argv) {
     if (argc > 3) stop(2, "usage: pool-cache [ENTRIES [REQUESTS]]");
-    const uint64_t entries = argc > 1 ? number(argv[1]) : 20000;
-    const uint64_t requests = argc > 2 ? number(argv[2]) : 200000;
+    const uint64_t entries = argc > 1 ? number(argv[1], 10'000'000) : 20000;
+    const uint64_t requests = argc > 2 ? number(argv[2], 1'000'000'000) : 20'000'000;
 
     auto topology = must(pool::Topology::read());
     std::optional<pool::Tiering> tiering;
@@ -134,7 +137,13 @@ int main(int argc, char** argv) {
         print_places("filled", topology, *index, *values);
 
         std::mt19937_64 random(1);
-        for (uint64_t i = 0; i < requests; ++i) wrong += !cache.get(draw_key(random, entries));
+        auto last_said = Clock::now();
+        for (uint64_t i = 0; i < requests; ++i) {
+            wrong += !cache.get(draw_key(random, entries));
+            if (i % 1024 != 0 || Clock::now() < last_said + std::chrono::seconds(1)) continue;
+            last_said = Clock::now();
+            print_places("under requests", topology, *index, *values);
+        }
         print_places("after requests", topology, *index, *values);
 
         hint(tiering, *values, POOL_HINT_STREAM);

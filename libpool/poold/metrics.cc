@@ -61,7 +61,7 @@ const std::vector<Metric>& metrics() {
          [](S s) { return double(s.far_bytes); }},
         {"near_limit_bytes", "gauge", "Near memory that the process may take",
          [](S s) { return limit(std::min(s.near_limit_bytes, s.allotted_bytes)); }},
-        {"near_hit_ratio", "gauge", "Share of accesses that are near, as believed",
+        {"near_hit_ratio", "gauge", "Share of touches that are near, as believed",
          [](S s) { return s.policy.near_share; }},
         {"near_hit_ratio_low", "gauge", "Lower end of its 90 % interval",
          [](S s) { return s.policy.near_share_low; }},

@@ -71,9 +71,9 @@ std::string moves_line(const Snapshot& s) {
              count(s.failed_pages).c_str());
     std::string why;
     for (const MoveFailure& failure : s.failures) {
-        why +=
-            text("%s%s %s", why.empty() ? "" : ", ", count(failure.pages).c_str(),
-                 failure.code == 0 ? "elsewhere all the same" : errno_text(failure.code).c_str());
+        why += text(
+            "%s%s %s", why.empty() ? "" : ", ", count(failure.pages).c_str(),
+            failure.code == 0 ? "not moved, no error given" : errno_text(failure.code).c_str());
     }
     if (!why.empty()) out += " (" + why + ")";
     out += "; " + describe_bytes(s.moved_bytes);
@@ -242,7 +242,7 @@ std::string status_block(const Snapshot& s) {
     std::string out = headline(s) + sampler_line(s);
     if (s.state == TieringState::untiered) return out;
     out += memory_line(s) + kernel_line(s);
-    out += line("hits", text("%s of accesses are near (90 %% sure: %s to %s)",
+    out += line("hits", text("%s of touches are near (90 %% sure: %s to %s)",
                              percent_text(s.policy.near_share).c_str(),
                              percent_text(s.policy.near_share_low).c_str(),
                              percent_text(s.policy.near_share_high).c_str()));

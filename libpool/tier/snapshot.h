@@ -25,7 +25,7 @@ struct Refusal {
 };
 
 struct MoveFailure {
-    int code = 0;  // errno; 0: the kernel reported none, and the page was elsewhere all the same
+    int code = 0;  // errno; 0: the kernel reported none, and the page was elsewhere nevertheless
     uint64_t pages = 0;
 };
 

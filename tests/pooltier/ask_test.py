@@ -31,7 +31,7 @@ class Status(PooltierTest):
         done = pooltier("status", fake.pid)
         self.assertEqual((done.code, done.err), (0, ""), done)
         for said in (f"{fake.pid} fake-tiered, tiered for 61.2 s", "not damon: needs root", "no limit", "near nodes 0, far nodes 1,2",
-                     "91.2 % of accesses are near (90 % sure: 89.9 % to 92.4 %)", "3 failed (2 Device or resource busy",
+                     "91.2 % of touches are near (90 % sure: 89.9 % to 92.4 %)", "3 failed (2 Device or resource busy",
                      "0.83 % of the program's CPU lately (budget 1.00 %), 500 ms of 60.0 s in all", "with probability 0.999, as far as A1 to A7 of docs/TIERING.md hold, it costs at most 0.01 of the program's CPU time more",
                      "1.0 s or 512 MiB moved"):
             self.assertIn(said, done.out)
