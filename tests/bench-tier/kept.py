@@ -17,16 +17,32 @@ def unpacked(result: dict) -> dict:
     return {**result, "rows": [dict(zip(ROW, row, strict=True)) for row in result["rows"]]}
 
 
-def lines_of(folder: Path) -> list[str]:
-    """Cells and optima of a folder of results, in the order of their names."""
-    cells = [json.loads(file.read_text()) for file in sorted((folder / "results").glob("*.json"))]
-    optima = [{"optimum_of": file.stem, **json.loads(file.read_text())} for file in sorted((folder / "optima").glob("*.json"))]
-    return [json.dumps(value, separators=(",", ":")) for value in [*map(packed, cells), *optima]]
+def name_of(value: dict) -> tuple[str, str]:
+    """The folder of results it belongs to, and its name there."""
+    return ("optima", value["optimum_of"]) if "optimum_of" in value else ("results", value["cell"])
+
+
+def read(file: Path) -> dict[tuple[str, str], dict]:
+    values = {}
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        try:
+            value = json.loads(line)
+            kind, name = name_of(value)
+            values[kind, Path(name).name] = value if kind == "optima" else unpacked(value)
+        except (ValueError, KeyError, TypeError) as e:
+            raise ValueError(f"{file}:{number} is no measured cell ({type(e).__name__}: {e})") from None
+    return values
 
 
 def keep(folder: Path, file: Path) -> int:
-    """How many lines were written."""
-    lines = lines_of(folder)
+    """What is in the folder, and what is only in the file, sorted by name. How many there are then."""
+    values = read(file) if file.exists() else {}
+    for kind in ("results", "optima"):
+        for cell in (folder / kind).glob("*.json"):
+            value = json.loads(cell.read_text())
+            values[kind, cell.stem] = {"optimum_of": cell.stem, **value} if kind == "optima" else value
+    lines = [json.dumps(value if kind == "optima" else packed(value), separators=(",", ":"))
+             for (kind, _), value in sorted(values.items(), key=lambda item: item[0])]
     partial = file.with_suffix(".partial")
     partial.write_text("".join(line + "\n" for line in lines))
     partial.rename(file)
@@ -36,18 +52,12 @@ def keep(folder: Path, file: Path) -> int:
 def take(folder: Path, file: Path) -> int:
     """How many came that were not there. What is there stays."""
     taken = 0
-    for number, line in enumerate(file.read_text().splitlines(), 1):
-        try:
-            value = json.loads(line)
-            optimum = value.pop("optimum_of", None)
-            name, kind = (optimum, "optima") if optimum else (value["cell"], "results")
-            value = value if optimum else unpacked(value)
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise ValueError(f"{file}:{number} is no measured cell ({type(e).__name__}: {e})") from None
-        there = folder / kind / f"{Path(name).name}.json"
+    for (kind, name), value in read(file).items():
+        there = folder / kind / f"{name}.json"
         if there.exists():
             continue
         there.parent.mkdir(parents=True, exist_ok=True)
+        value.pop("optimum_of", None)
         there.write_text(json.dumps(value, indent=1) + "\n")
         taken += 1
     return taken

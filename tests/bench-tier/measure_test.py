@@ -48,6 +48,12 @@ class Kept(unittest.TestCase):
         self.assertEqual(kept.keep(self.folder, self.file), 3)
         self.write("results/headline.zipf.kernel.2.json", {"cell": "another"})
         elsewhere = self.folder / "elsewhere"
+        other = self.folder / "other"
+        self.write("other/results/headline.zipf.damon.1.json", {"cell": "headline.zipf.damon.1", "rows": [], "work": {}})
+        both = self.folder / "both.jsonl"
+        both.write_text(self.file.read_text())
+        self.assertEqual(kept.keep(other, both), 4)  # those of another machine stay
+        self.assertEqual(kept.keep(other, both), 4)
         self.assertEqual((kept.take(self.folder, self.file), kept.take(elsewhere, self.file)), (0, 3))
         self.assertIn("another", (self.folder / "results/headline.zipf.kernel.2.json").read_text())
         for name, cell in cells.items():

@@ -64,8 +64,10 @@ def cost_ratio(result: dict, results: list[dict]) -> float | None:
 
 def rows_of(results: list[dict]) -> list[list[str]]:
     """One row a contender: everything about it on one workload and axis."""
-    first = [r["figures"]["accesses_per_s"] for r in results if r["contender"] == "first-touch"]
-    base = statistics.median(first) if first else None
+    first = defaultdict(list)  # by machine: speeds of two cannot be compared
+    for r in results:
+        if r["contender"] == "first-touch":
+            first[r.get("machine")].append(r["figures"]["accesses_per_s"])
     rows = []
     by_name = defaultdict(list)
     for r in results:
@@ -74,7 +76,8 @@ def rows_of(results: list[dict]) -> list[list[str]]:
         mine = by_name[name]
         shown = [r["figures"] for r in mine]
         jumps = bool(mine[0]["work"]["jump_s"])
-        speed = spread([f["accesses_per_s"] / base for f in shown], 1, 2) if base else "–"
+        speed = spread([r["figures"]["accesses_per_s"] / statistics.median(first[r.get("machine")]) for r in mine
+                        if first[r.get("machine")]], 1, 2)
         rows.append([
             mine[0]["title"], str(len(mine)),
             spread([f["near_share"] for f in shown], 100),
@@ -93,6 +96,19 @@ def rows_of(results: list[dict]) -> list[list[str]]:
 
 HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s to 90 %", "s to 95 %", "moved MiB", "cost, first touch = 1",
         "kernel threads, % of a CPU", "own threads, % of a CPU", "of it looking and deciding, with faults", "speed, first touch = 1"]
+
+
+def overview(results: list[dict], axis: str) -> str:
+    """One row a workload: the near share of each contender, and the best fixed placement."""
+    here = [r for r in results if r["axis"] == axis]
+    names = sorted({r["contender"] for r in here}, key=lambda n: (ORDER.index(n) if n in ORDER else 99, n))
+    rows = []
+    for workload in (w for w in plan.WORKLOADS if any(r["workload"] == w for r in here)):
+        def shares(name: str) -> str:
+            return spread([r["figures"]["near_share"] for r in here if (r["workload"], r["contender"]) == (workload, name)], 100)
+        optima = [r["optimum"]["overall"] for r in here if r["workload"] == workload and r["optimum"]]
+        rows.append([workload, *map(shares, names), spread(sorted(set(optima)), 100)])
+    return table(["near %", *names, "best fixed placement"], rows) + "\n"
 
 
 # What says something where the far node is emulated access by access.
@@ -140,7 +156,7 @@ def write_report(folder: Path, optimum_of, quick: bool = False) -> int:
     for axis in plan.AXES.values():
         workloads = [w for w in plan.WORKLOADS if any(r["axis"] == axis.name and r["workload"] == w for r in results)]
         if workloads:
-            parts.append(f"### {axis.title}\n")
+            parts += [f"### {axis.title}\n", overview(results, axis.name)]
             parts += [section(results, axis.name, w) for w in workloads]
     text = "\n".join(p for p in parts if p)
     (folder / "report.md").write_text(text)
