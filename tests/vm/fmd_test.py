@@ -65,7 +65,7 @@ def killed_at(rack, point: str, host: str, size: str, use: str, guest_too: bool 
     before = rack.create("before", "128M", "h1")
     rack.fmd_stop()
     rack.fmd_start(pause_at=point)
-    rack.wait_ready(host)
+    rack.wait_ready()
     client = rack.fmctl_start("grant", "create", "--host", host, "--size", size, "--name", "during",
                               "--as", use)
     rack.fmd_wait_paused()
@@ -79,7 +79,7 @@ def killed_at(rack, point: str, host: str, size: str, use: str, guest_too: bool 
     rack.fmd_start()
     if guest_too:
         rack.start_host(host)
-        rack.wait_ready(host)
+    rack.wait_ready()
     rack.wait_grant("during", "active")
     rack.wait_grant("before", "active")
     rack.healthy()
@@ -99,7 +99,7 @@ def killed_in_the_middle_of_a_release(rack):
         rack.fmd_kill()
         client.wait(20)
         rack.fmd_start()
-        rack.wait_ready("h1")
+        rack.wait_ready()
     rack.fmctl("grant", "release", "going")  # if it was killed before the first word
     rack.wait_grant("going", "gone", "unknown")
     expect(not any(rack.pool_bytes(grant["extents"][0])), "the bytes of the released grant are still there")
