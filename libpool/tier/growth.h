@@ -27,10 +27,13 @@ class Growth {
         const double least = double(near_pages);
         if (growing_)
             return resident > much * known_ && resident > least ? Now::much : Now::growing;
-        return resident > some * known_ && resident > least ? Now::ended : Now::steady;
+        return resident > some * settled_ && resident > least ? Now::ended : Now::steady;
     }
-    // Everything is being looked at.
-    void looked() { known_ = seen_; }
+    // Everything is being looked at. What is seen while it grows says little about afterwards.
+    void looked() {
+        known_ = seen_;
+        if (!growing_) settled_ = seen_;
+    }
     // When to ask again while it is growing.
     static constexpr double apart_s = 0.4;
 
@@ -38,6 +41,7 @@ class Growth {
     static constexpr double least_per_s = 0.02, some = 1.15, much = 4;
     double seen_ = 0, seen_s_ = -1;  // pages, when last compared
     double known_ = 0;               // pages, when everything was last looked at
+    double settled_ = 0;             // pages, when that was last done of a program that had stopped
     bool growing_ = false;
 };
 

@@ -34,6 +34,17 @@ TEST(Growth, ThatDoesNotEndIsLookedAtAsItGets) {
     EXPECT_LE(looks, 8);
 }
 
+TEST(Growth, ThatEndsSoonAfterALookIsStillLookedAtWhenItHasEnded) {
+    Growth growth;
+    EXPECT_EQ(growth.see(0, 500, near_pages), Now::steady);
+    EXPECT_EQ(growth.see(1, 9000, near_pages), Now::much);
+    growth.looked();
+    EXPECT_EQ(growth.see(2, 9500, near_pages), Now::growing);
+    EXPECT_EQ(growth.see(3, 9500, near_pages), Now::ended);
+    growth.looked();
+    EXPECT_EQ(growth.see(4, 9500, near_pages), Now::steady);
+}
+
 TEST(Growth, OfWhatFitsNearIsNothingToLookAt) {
     Growth growth;
     EXPECT_EQ(growth.see(0, 100, near_pages), Now::steady);
