@@ -65,7 +65,6 @@ Result<void> Engine::add(const AddressRun& range) {
     tracked->range = range;
     tracked->ids = {first, uint32_t(blocks * block_pages)};
     tracked->first = first + PageId((range.start - aligned) / page_bytes);
-    tracked->placed.resize(range.pages);
     policy_.track(tracked->ids);
     if (huge_.size() < tracked->ids.end() / block_pages) {
         huge_.resize(tracked->ids.end() / block_pages);
@@ -185,8 +184,8 @@ EngineStatus Engine::status() const {
     status.ranges = tracked_.size();
     for (const auto& tracked : tracked_) {
         status.tracked_bytes += tracked->range.pages * page_bytes;
-        status.policy.memory_bytes += double(tracked->range.pages) / 8;
     }
+    status.policy.memory_bytes += double(huge_.size()) / 8;
     status.near_bytes = status.policy.near_pages * page_bytes;
     status.far_bytes = status.policy.far_pages * page_bytes;
     status.near_limit_bytes = config_.near_limit_bytes;

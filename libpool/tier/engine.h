@@ -101,10 +101,9 @@ class Engine {
     struct Tracked {
         uint64_t id = 0;  // never used again
         AddressRun range;
-        Run ids;                   // whole blocks around it
-        PageId first = 0;          // of the range's first page
-        std::vector<bool> placed;  // of each page of the range
-        bool no_huge = false;      // the kernel was told to make no huge pages there
+        Run ids;               // whole blocks around it
+        PageId first = 0;      // of the range's first page
+        bool no_huge = false;  // the kernel was told to make no huge pages there
     };
     struct Armed {
         uint64_t owner;  // id

@@ -248,17 +248,7 @@ void Engine::finish(const Look& look, std::vector<double> rungs_s, double start_
 }
 
 void Engine::place_newborn(const Reading& reading) {
-    std::vector<PageId> newborn, gone;
-    size_t at = 0;
-    for (const Run& run : reading.runs) {
-        Tracked* owner = find(run.first);
-        for (PageId page = run.first; page < run.end(); ++page, ++at) {
-            bool present = reading.sights[at] != page_absent;
-            bool placed = owner->placed[page - owner->first];
-            if (present && !placed) newborn.push_back(page);
-            if (!present && placed) gone.push_back(page);
-        }
-    }
+    const auto [newborn, gone] = policy_.contradicted(reading);
     ask(newborn);
     ask(gone);
 }

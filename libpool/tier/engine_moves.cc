@@ -60,8 +60,6 @@ void Engine::ask(std::span<const PageId> pages) {
     for (size_t i = 0; i < pages.size(); ++i) {
         Place place = nodes[i] < 0 ? Place::nowhere : place_of(nodes[i]);
         at[size_t(place)].push_back(pages[i]);
-        Tracked* owner = find(pages[i]);
-        owner->placed[pages[i] - owner->first] = place != Place::nowhere;
     }
     for (size_t place = 0; place < 3; ++place) policy_.place(at[place], Place(place));
 }
@@ -227,10 +225,6 @@ uint64_t Engine::move_some(std::span<const PageId> pages, const std::vector<int>
     for (size_t i = 0; i < small_ids.size(); ++i) {
         Place place = report.nodes[i] < 0 ? Place::nowhere : place_of(report.nodes[i]);
         at[size_t(place)].push_back(small_ids[i]);
-        if (place == Place::nowhere) {
-            Tracked* owner = find(small_ids[i]);
-            if (owner) owner->placed[small_ids[i] - owner->first] = false;
-        }
     }
     for (size_t place = 0; place < 3; ++place) policy_.place(at[place], Place(place));
 

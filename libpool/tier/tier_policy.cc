@@ -90,6 +90,7 @@ class LadderPolicy final : public TierPolicy {
     }
     TierStatus status() const override;
     Explanation explain(PageId page) const override;
+    Contradicted contradicted(const Reading& reading) const override;
     std::vector<float> rates(Run run) const override;
     std::vector<Step> benefit() const override;
 
@@ -487,6 +488,20 @@ Explanation LadderPolicy::explain(PageId page) const {
     now.near = places_.counts().near;
     now.near_pages = near_pages_;
     return explain_page(places_.pages(), hints_, page, now);
+}
+
+TierPolicy::Contradicted LadderPolicy::contradicted(const Reading& reading) const {
+    Contradicted pages;
+    size_t at = 0;
+    for (const Run& run : reading.runs) {
+        for (PageId page = run.first; page < run.end(); ++page, ++at) {
+            const bool present = reading.sights[at] != page_absent;
+            const bool placed = places_.pages().states[page].place() != Place::nowhere;
+            if (present && !placed) pages.newborn.push_back(page);
+            if (!present && placed) pages.gone.push_back(page);
+        }
+    }
+    return pages;
 }
 
 std::vector<float> LadderPolicy::rates(Run run) const {

@@ -82,6 +82,11 @@ class TierPolicy : public Policy {
     virtual void set_cpu_share(double share) = 0;
     virtual TierStatus status() const = 0;
     virtual Explanation explain(PageId page) const = 0;
+    // Where a reading contradicts what place() was told.
+    struct Contradicted {
+        std::vector<PageId> newborn, gone;  // there and placed nowhere; placed and not there
+    };
+    virtual Contradicted contradicted(const Reading& reading) const = 0;
     // Believed touches per second of each page of a run (mean of the belief), 0 for absent ones.
     virtual std::vector<float> rates(Run run) const = 0;
     // Benefit of near memory for who shares it: pages by falling rate, as (pages, touches/s each).

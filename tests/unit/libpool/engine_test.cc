@@ -4,10 +4,13 @@
 #include "tier/engine.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cmath>
 #include <functional>
 #include <random>
+
+#include "uapi.h"
 
 namespace libpool::tier {
 namespace {
@@ -31,7 +34,8 @@ class World final : public Sampler, public Kernel, public Clock {
     std::vector<uint64_t> moves_of_page;
     std::vector<uint64_t> absent;  // addresses that are not there
     std::function<void(double)> at_time;
-    std::vector<bool> huge;  // by 512 pages; empty: none
+    std::function<void()> at_clock;  // whenever somebody looks at it
+    std::vector<bool> huge;          // by 512 pages; empty: none
     bool sees_parts = true;
     int split_code = 0;  // what the kernel says to splitting
     uint64_t split_calls = 0;
@@ -56,7 +60,7 @@ class World final : public Sampler, public Kernel, public Clock {
     void remove(const AddressRun&) override {}
     Result<void> arm(std::span<const AddressRun> runs) override {
         armed_.assign(runs.begin(), runs.end());
-        look_ = {};
+        look_.sights.clear();
         first_touch_s_.clear();
         for (const AddressRun& run : armed_) {
             cpu_s_ += costs.arm_run_ns * 1e-9;
@@ -165,7 +169,12 @@ class World final : public Sampler, public Kernel, public Clock {
         return {};
     }
 
-    double now_s() override { return now_s_; }
+    double at_s() const { return now_s_; }
+
+    double now_s() override {
+        if (at_clock) at_clock();
+        return now_s_;
+    }
     double thread_cpu_s() override { return cpu_s_; }
     double program_cpu_s() override { return now_s_ + cpu_s_; }
     bool wait(double seconds) override {
@@ -173,6 +182,12 @@ class World final : public Sampler, public Kernel, public Clock {
         hidden_ = 0;
         if (at_time) at_time(now_s_);
         return now_s_ < end_s;
+    }
+
+    // So that it takes no memory later.
+    void reserve() {
+        first_touch_s_.reserve(nodes.size());
+        look_.sights.reserve(nodes.size());
     }
 
   private:
@@ -479,6 +494,53 @@ TEST(Engine, PagesThatVanishAreNoMovesAndNoFailures) {
     EngineStatus status = run.engine.status();
     EXPECT_EQ(status.near_bytes + status.far_bytes, 500u * 4096);
     EXPECT_GT(status.near_bytes, 400u * 4096);
+}
+
+// What malloc has given to an engine and its policy, of so many pages.
+struct Held {
+    size_t most = 0;   // at any time, also for a moment
+    size_t calm = 0;   // the same, when the hot set is near
+    size_t after = 0;  // between two looks
+};
+
+Held memory_held(uint64_t pages) {
+    const auto in_use = [] {
+        const struct mallinfo2 now = mallinfo2();
+        return now.uordblks + now.hblkhd;
+    };
+    World world(pages);
+    world.reserve();
+    heat_up(world, pages / 2, pages / 8, 50, 0.02);
+    Held held;
+    const size_t before = in_use();
+    world.at_clock = [&] {
+        const size_t now = in_use() - before;
+        held.most = std::max(held.most, now);
+        if (world.at_s() > 30) held.calm = std::max(held.calm, now);
+    };
+    Trip run(world, config_with_limit(pages / 8));
+    held.after = in_use() - before;
+    EXPECT_GT(world.near_share(), 0.9);
+    EXPECT_LE(run.engine.status().policy.memory_bytes, 0.0005 * double(pages * page_bytes));
+    return held;
+}
+
+TEST(Engine, HoldsATwoThousandthOfTheMemoryThatItManages) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "a sanitizer's malloc counts nothing";
+#endif
+    constexpr uint64_t pages = 1 << 18, managed = pages * page_bytes;
+    const Held one = memory_held(pages), two = memory_held(2 * pages);
+    const auto percent = [](size_t bytes, uint64_t of) {
+        return text("%.4f %%", 100 * double(bytes) / double(of));
+    };
+    RecordProperty("each_page_more", percent(two.after - one.after, managed));
+    RecordProperty("calm", percent(two.calm, 2 * managed));
+    RecordProperty("most", percent(two.most, 2 * managed));
+    EXPECT_LT(double(two.after - one.after), 0.0005 * managed);
+    EXPECT_LT(one.after, 0.0005 * managed + (256 << 10));  // what it has of any size
+    EXPECT_LT(double(two.calm), 0.001 * 2 * managed);
+    EXPECT_LT(double(two.most), 0.002 * 2 * managed);
 }
 
 // An exception out of run() would end the program whose thread it is.
