@@ -10,17 +10,26 @@
 
 namespace libpool {
 
+namespace {
+
+std::unexpected<Error> unreadable(const std::string& path, int code) {
+    return fail(code, "%s cannot be read: %s", path.c_str(), errno_text(code).c_str());
+}
+
+}  // namespace
+
 Result<std::string> read_text(const std::string& path) {
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) return fail(ENOENT, "%s cannot be read", path.c_str());
+    if (file < 0) return unreadable(path, errno);
     std::string content;
     char piece[4096];
     ssize_t got = 0;
     while ((got = read(file, piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR)) {
         if (got > 0) content.append(piece, size_t(got));
     }
+    const int code = errno;
     close(file);
-    if (got < 0) return fail(ENOENT, "%s cannot be read", path.c_str());
+    if (got < 0) return unreadable(path, code);
     return content;
 }
 
