@@ -4,7 +4,7 @@
 #   make help    all of it in a list
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim tier-traces fuzz-tier tsan-tier stress-tier clean help setup banner
+.PHONY: build install guest demo test test-asan test-quick try rack bench bench-tier bench-tier-quick tier-sim tier-traces fuzz-tier tsan-tier stress-tier clean help setup banner
 .DELETE_ON_ERROR:
 
 JOBS ?= $(shell nproc)
@@ -28,6 +28,11 @@ build: setup ## Build fmd, fmctl, libpool, poold and the tests into build/host
 	@mkdir -p build
 	@test -f $(HOST)/build.ninja || cmake -S . -B $(HOST) -G Ninja >/dev/null
 	@cmake --build $(HOST) -j$(JOBS)
+
+install: build ## fmd, fmctl, poold, pooltier, pooltrace, libpool, manual pages (PREFIX=/usr/local, DESTDIR=)
+	@cmake -S . -B $(HOST) -DCMAKE_INSTALL_PREFIX=$(or $(PREFIX),/usr/local) >/dev/null
+	@cmake --build $(HOST) -j$(JOBS)
+	@cmake --install $(HOST)
 
 guest: setup ## Build the testbed's root (once, cached), the driver and the guests' programs
 	@$(TESTBED) root >/dev/null
