@@ -3,6 +3,7 @@
 back can make the tables and plots anew, or go on measuring where another machine has stopped."""
 
 import json
+import shutil
 from pathlib import Path
 
 ROW = ("epoch", "start_s", "seconds", "near", "far")
@@ -47,6 +48,25 @@ def keep(folder: Path, file: Path) -> int:
     partial.write_text("".join(line + "\n" for line in lines))
     partial.rename(file)
     return len(lines)
+
+
+# As docs/ shows them.
+PLOTS = {"headline-hot-scattered.svg": "tiering-guest-hot.svg", "headline-zipf.svg": "tiering-guest-zipf.svg"}
+HEAD = """# Tiering in one guest: every cell
+
+Made by `tests/bench-tier/bench keep` of the cells in [tiering-guest.jsonl](tiering-guest.jsonl). What is measured how, and what
+it means: [results](TIERING-results.md).
+
+"""
+
+
+def publish(folder: Path, docs: Path) -> list[str]:
+    """The report and some of its plots; their names."""
+    (docs / "tiering-guest.md").write_text(HEAD + (folder / "report.md").read_text())
+    drawn = {plot: name for plot, name in PLOTS.items() if (folder / "plots" / plot).exists()}
+    for plot, name in drawn.items():
+        shutil.copyfile(folder / "plots" / plot, docs / name)
+    return ["tiering-guest.md", *drawn.values()]
 
 
 def take(folder: Path, file: Path) -> int:

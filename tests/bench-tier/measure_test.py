@@ -106,6 +106,10 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(report.cost_ratio(results[3], results), 1 + move)
         self.assertIsNone(report.cost_ratio(run("libpool", 3, 1, 0), results))
 
+    def test_runs_that_never_got_there_are_not_hidden_by_a_median(self):
+        self.assertEqual(report.each([2.0, None, 25.0]), "2, never, 25")
+        self.assertEqual(report.spread([0.2, None, -0.0001], 100), "10.0 (0.0–20.0)")
+
 
 class Optimum(unittest.TestCase):
     def trace(self, *epochs):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables and plots of the cells that are there: report.md, and one plot a shifting workload where gnuplot is
-installed. A cell that is missing is shown as missing."""
+"""Tables and plots of the cells that are there: report.md, and one plot a workload where gnuplot is installed. A cell that is missing is shown as missing."""
 
 import json
 import shutil
@@ -30,14 +29,19 @@ def load(folder: Path, optimum_of) -> list[dict]:
     return out
 
 
-def spread(values, scale: float = 1, digits: int = 1, unit: str = "", none: str = "–") -> str:
-    """Median (smallest to largest), or what stands for none."""
-    values = [v * scale for v in values if v is not None]
+def spread(values, scale: float = 1, digits: int = 1) -> str:
+    """Median (smallest to largest), or a dash for none."""
+    values = [round(v * scale, digits) + 0.0 for v in values if v is not None]  # + 0.0: no "-0.0"
     if not values:
-        return none
-    median = f"{statistics.median(values):.{digits}f}{unit}"
+        return "–"
+    median = f"{statistics.median(values):.{digits}f}"
     low, high = min(values), max(values)
     return median if len(values) == 1 else f"{median} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def each(seconds) -> str:
+    """One by one: a median of runs of which some never got there would hide those."""
+    return ", ".join("never" if s is None else f"{s:.0f}" for s in seconds)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -81,10 +85,11 @@ def rows_of(results: list[dict]) -> list[list[str]]:
         rows.append([
             mine[0]["title"], str(len(mine)),
             spread([f["near_share"] for f in shown], 100),
-            spread([f.get("of_optimum") for f in shown], 100) if "of_optimum" in shown[0] else "–",
+            spread([f.get("of_optimum") for f in shown], 100),
             spread([f["settled"][-1] for f in shown], 100),
-            spread([f.get("recovery_90_s") for f in shown], none="never") if jumps else "–",
-            spread([f.get("recovery_95_s") for f in shown], none="never") if jumps else "–",
+            spread([f["settled_of_optimum"][-1] for f in shown if f.get("settled_of_optimum")], 100),
+            each([f.get("recovery_90_s") for f in shown]) if jumps else "–",
+            each([f.get("recovery_95_s") for f in shown]) if jumps else "–",
             spread([moved_mib(r) for r in mine], 1, 0),
             spread([cost_ratio(r, results) for r in mine], 1, 2),
             spread([kernel_cpu_share(r) for r in mine], 100),
@@ -94,8 +99,9 @@ def rows_of(results: list[dict]) -> list[list[str]]:
     return rows
 
 
-HEAD = ["contender", "runs", "near %", "of optimum %", "near % at the end", "s to 90 %", "s to 95 %", "moved MiB", "cost, first touch = 1",
-        "kernel threads, % of a CPU", "own threads, % of a CPU", "of it looking and deciding, with faults", "speed, first touch = 1"]
+HEAD = ["contender", "runs", "near %", "of best fixed %", "near % settled", "of best fixed % settled", "s to 90 %", "s to 95 %",
+        "moved MiB", "cost, first touch = 1", "kernel threads, % of a CPU", "own threads, % of a CPU",
+        "of it looking and deciding, with faults", "speed, first touch = 1"]
 
 
 def overview(results: list[dict], axis: str) -> str:
@@ -112,7 +118,7 @@ def overview(results: list[dict], axis: str) -> str:
 
 
 # What says something where the far node is emulated access by access.
-HIT_SHARE_ONLY = ["contender", "runs", "near %", "of optimum %", "near % at the end", "moved MiB"]
+HIT_SHARE_ONLY = ["contender", "runs", "near %", "of best fixed %", "near % settled", "of best fixed % settled", "moved MiB"]
 
 
 def columns(rows: list[list[str]], names: list[str]) -> list[list[str]]:
@@ -133,18 +139,30 @@ def section(results: list[dict], axis: str, workload: str) -> str:
     near = [r["optimum"]["near_pages"] * MIB_PER_PAGE for r in chosen if r["optimum"]]
     w = plan.WORKLOADS[workload]
     what = f"{w.seconds} s" + (f", the hot set jumps after {w.jump_s} s" if w.jump_s else "")
-    optimum = f"; optimum {spread(optima, 100)} %" if optima else ""
+    optimum = f"; best fixed placement {spread(optima, 100)} %" if optima else ""
     head = HIT_SHARE_ONLY if plan.AXES[axis].dcd else HEAD
     return (f"#### {workload}\n\n{what}; near memory for the workload: {spread(near)} MiB{optimum}\n\n" +
             table(head, columns(rows_of(chosen), head)) + "\n")
 
 
 NOTES = """Near share: of all accesses of the workload's own code, counted one by one by a QEMU plugin, those that went to the
-near node. Median (range) over the repetitions. Optimum: the best placement that stays the same for a whole phase,
-known beforehand, moved free of charge. Cost: what far accesses cost more (what libpool is told) and moving pages (60 us
-each), by access, to first touch's with the same seed: above 1 is harm. Emulated (TCG) on a shared machine: both nodes are the same RAM and
-speeds say nothing about hardware; they stand here because a tierer that slows the program down shows there.
+near node. Median (range) over the repetitions; seconds run by run, in the order of their seeds. Best fixed placement: the best one that
+stays the same for a whole phase (before, after the jump), known beforehand, moved free of charge. Settled: in the last third of the last
+phase. Seconds: from the jump to the first of three seconds that together reach that part of the best fixed placement after it.
+Cost: what far accesses cost more (what libpool is told) and moving pages (60 us each), by access, to first touch's with the
+same seed: above 1 is harm. Emulated (TCG) on a shared machine: both nodes are the same RAM and speeds say nothing about
+hardware; they stand here because a tierer that slows the program down shows there.
 """
+
+
+def measured_at(results: list[dict]) -> str:
+    """Which commits the cells are of: not all are measured anew after each change."""
+    commits = defaultdict(lambda: defaultdict(int))
+    for r in results:
+        commits[r["title"]][r["commit"]] += 1
+    said = "; ".join(f"{title}: {', '.join(f'{commit} ({n})' for commit, n in sorted(of.items()))}"
+                     for title, of in sorted(commits.items()))
+    return f"Measured at commits (cells): {said}.\n"
 
 
 def write_report(folder: Path, optimum_of, quick: bool = False) -> int:
@@ -158,6 +176,7 @@ def write_report(folder: Path, optimum_of, quick: bool = False) -> int:
         if workloads:
             parts += [f"### {axis.title}\n", overview(results, axis.name)]
             parts += [section(results, axis.name, w) for w in workloads]
+            parts.append(measured_at([r for r in results if r["axis"] == axis.name]))
     text = "\n".join(p for p in parts if p)
     (folder / "report.md").write_text(text)
     print(text)
@@ -201,7 +220,7 @@ def plot(folder: Path, results: list[dict]) -> None:
         steps = optimum["phases"]
         levels = [(0, steps[0]), (jump or 1e3, steps[0])] + ([(jump, steps[1]), (1e3, steps[1])] if jump else [])
         data.append("$optimum << E\n" + "\n".join(f"{x} {100 * y:.2f}" for x, y in levels) + "\nE")
-        curves.append("$optimum with lines dt 2 lc 'black' title 'optimum'")
+        curves.append("$optimum with lines dt 2 lc 'black' title 'best fixed placement'")
         script.append(f"set xrange [0:{max(len(r['figures']['by_second']) for r in results)}]")
     text = "\n".join([*data, *script, "plot " + ", ".join(curves)]) + "\n"
     subprocess.run(["gnuplot"], input=text, text=True, check=False)
