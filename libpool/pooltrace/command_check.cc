@@ -27,9 +27,6 @@ struct HarmRun {
     double unbooked_s = 0;  // lost in the end, beyond what the bank's books say
 };
 
-// What the policy says it may lose; its doubt left out, so this asks for more than it promises.
-double promised_s(const BankStatus& bank) { return bank.allowance_s + bank.unnoticed_s; }
-
 HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::string& kind,
                  double page_rate, double watch_s) {
     Adversary drawn = adversary(seed, kind, page_rate);
@@ -42,8 +39,10 @@ HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::strin
     Watched watched(*policy, watch_s);
     Outcome outcome = simulate(trace, watched, world);
     const BankStatus bank = policy->status().bank;
-    HarmRun run{drawn.options, world.loss_ns, {}, promised_s(bank), outcome.seconds};
-    run.harm = harm_of(trace, world, outcome, config.cpu_share, run.allowance_s);
+    std::vector<Promise> promises = watched.promises();
+    if (promises.empty()) promises.push_back({0, 0});  // it never decided anything
+    HarmRun run{drawn.options, world.loss_ns, {}, promises.back().most_s, outcome.seconds};
+    run.harm = harm_of(trace, world, outcome, config.cpu_share, promises);
     run.unbooked_s = run.harm.final_s - (bank.lost_s - bank.earned_s + bank.spent_s);
     return run;
 }

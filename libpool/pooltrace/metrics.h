@@ -43,8 +43,14 @@ Summary summarize(const Trace& trace, const World& world, const Outcome& outcome
 std::optional<double> recovery_s(const Trace& trace, uint64_t near_pages, const Outcome& outcome,
                                  uint32_t jump, uint32_t phase_end, double part);
 
+// What the policy's status says from a moment on: C, with all that it adds to it, in seconds.
+struct Promise {
+    double now_s, most_s;
+};
+
 // The no-harm promise: cost ≤ (1 + ε)·baseline + C at every moment, where the baseline's cost is
-// the program's time under first touch.
+// the program's time under first touch, and C is what was said at that moment (before the first
+// word, the first one). promises: by time, at least one.
 struct Harm {
     double worst_s = 0;            // the greatest of cost - (1 + ε)·baseline - C over all epochs
     double worst_placement_s = 0;  // likewise without overhead and ε: what placement alone lost - C
@@ -54,6 +60,6 @@ struct Harm {
     bool placement_violated() const { return worst_placement_s > 0; }
 };
 Harm harm_of(const Trace& trace, const World& world, const Outcome& outcome, double epsilon,
-             double allowance_s);
+             std::span<const Promise> promises);
 
 }  // namespace libpool::tier::trace

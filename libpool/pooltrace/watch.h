@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks over our policy's shoulder: a line of its status every so often of simulated time.
+// Looks over our policy's shoulder: what it promises, whenever that changes, and a line of its
+// status every so often of simulated time.
 #pragma once
 
 #include <cstdio>
+#include <vector>
 
+#include "pooltrace/metrics.h"
 #include "tier/tier_policy.h"
 
 namespace libpool::tier::trace {
@@ -24,12 +27,19 @@ class Watched : public Policy {
         Plan plan = policy_.decide(situation);
         demoted_ += plan.demote.size();
         promoted_ += plan.promote.size();
+        const BankStatus bank = policy_.status().bank;
+        const double most_s = bank.allowance_s + bank.unnoticed_s;  // its doubt left out
+        if (promises_.empty() || promises_.back().most_s != most_s)
+            promises_.push_back({situation.now_s, most_s});
         if (every_s_ > 0 && situation.now_s >= next_s_) {
             next_s_ = situation.now_s + every_s_;
             print_line(situation);
         }
         return plan;
     }
+
+    // Of all moments; with its doubt (D) left out, so this asks for more than is promised.
+    const std::vector<Promise>& promises() const { return promises_; }
 
   private:
     void print_line(const Situation& situation) const {
@@ -51,6 +61,7 @@ class Watched : public Policy {
     TierPolicy& policy_;
     double every_s_, next_s_ = 0;
     uint64_t demoted_ = 0, promoted_ = 0;
+    std::vector<Promise> promises_;
 };
 
 }  // namespace libpool::tier::trace

@@ -81,13 +81,19 @@ TEST(Metrics, HarmIsTheWorstMomentAndNotTheEnd) {
     c.outcome.rows[5].far = 0;    // …and won back
     c.outcome.rows[3].overhead_ns = 50e6;
     // At the end of epoch 3 (2 s) 0.1 s are lost by placement and 0.05 s by overhead.
-    Harm harm = harm_of(c.trace, c.world, c.outcome, 0.01, 0.12);
+    Harm harm = harm_of(c.trace, c.world, c.outcome, 0.01, std::vector<Promise>{{0.1, 0.12}});
     EXPECT_NEAR(harm.lost_s, 0.1, 1e-12);
     EXPECT_NEAR(harm.worst_placement_s, -0.02, 1e-12);
     EXPECT_NEAR(harm.worst_s, 0.15 - 0.02 - 0.12, 1e-12);
     EXPECT_TRUE(harm.violated());
     EXPECT_FALSE(harm.placement_violated());
-    EXPECT_FALSE(harm_of(c.trace, c.world, c.outcome, 0.01, 0.14).violated());
+    auto broken = [&](const std::vector<Promise>& promises) {
+        return harm_of(c.trace, c.world, c.outcome, 0.01, promises).violated();
+    };
+    EXPECT_FALSE(broken({{0.1, 0.14}}));
+    // What is promised later does not mend it, what was promised before does not count any more.
+    EXPECT_TRUE(broken({{0.1, 0.12}, {2.1, 0.14}}));
+    EXPECT_FALSE(broken({{0.1, 0.12}, {1.9, 0.14}}));
 }
 
 std::string content(const std::string& path) {
