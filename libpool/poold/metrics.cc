@@ -10,6 +10,7 @@
 
 #include "poold/fd.h"
 #include "tier/printable.h"
+#include "tier/tenant_sum.h"
 
 namespace poold {
 
@@ -67,6 +68,8 @@ const std::vector<Metric>& metrics() {
          [](S s) { return s.policy.near_share_low; }},
         {"near_hit_ratio_high", "gauge", "Upper end of its 90 % interval",
          [](S s) { return s.policy.near_share_high; }},
+        {"touches_per_second", "gauge", "Touches of tracked pages, as lately seen",
+         [](S s) { return s.policy.touches_per_s; }},
         {"promoted_pages_total", "counter", "Pages moved near",
          [](S s) { return double(s.promoted_pages); }},
         {"demoted_pages_total", "counter", "Pages moved far",
@@ -98,10 +101,54 @@ std::string head(const std::string& name, const char* type, const char* help) {
                 name.c_str(), type);
 }
 
+struct TenantMetric {
+    const char* name;
+    const char* type;
+    const char* help;
+    std::function<double(const TenantSum&)> value;
+};
+
+// What a sum over the label `tenant` tells nobody: shares have weights. And the rest, for whoever
+// wants one row a tenant.
+const std::vector<TenantMetric>& tenant_metrics() {
+    using S = const TenantSum&;
+    static const std::vector<TenantMetric> all = {
+        {"processes", "gauge", "Tiered processes of a tenant",
+         [](S s) { return double(s.processes); }},
+        {"near_bytes", "gauge", "Its tracked memory in the near tier",
+         [](S s) { return double(s.near_bytes); }},
+        {"far_bytes", "gauge", "Its tracked memory in the far tier",
+         [](S s) { return double(s.far_bytes); }},
+        {"near_hit_ratio", "gauge", "Share of its touches that are near, as believed",
+         [](S s) { return s.near_share; }},
+        {"near_hit_ratio_low", "gauge", "Lower end of its 90 % interval",
+         [](S s) { return s.near_share_low; }},
+        {"near_hit_ratio_high", "gauge", "Upper end of its 90 % interval",
+         [](S s) { return s.near_share_high; }},
+        {"moved_bytes", "gauge", "Bytes that those of its processes that run now have moved",
+         [](S s) { return double(s.moved_bytes); }},
+        {"returned_pages", "gauge", "Pages that their banks could not vouch for and took back",
+         [](S s) { return double(s.returned_pages); }},
+        {"bank_balance_seconds", "gauge", "What their do-no-harm banks hold",
+         [](S s) { return s.balance_s; }},
+        {"bank_allowance_seconds", "gauge", "What may be lost against no tiering, in all",
+         [](S s) { return s.allowance_s; }},
+        {"overhead_cpu_seconds", "gauge", "CPU time of their sampling, faults and deciding",
+         [](S s) { return s.overhead_cpu_s; }},
+        {"program_cpu_seconds", "gauge", "CPU time of those processes",
+         [](S s) { return s.program_cpu_s; }},
+    };
+    return all;
+}
+
+std::string tenant_of(const TieringPicture& picture, size_t index) {
+    return index < picture.allotments.size() ? picture.allotments[index].tenant
+                                             : picture.processes[index].said.tenant;
+}
+
 std::string labels(const TieringPicture& picture, size_t index) {
     const TieredProcess& process = picture.processes[index];
-    std::string tenant =
-        index < picture.allotments.size() ? picture.allotments[index].tenant : process.said.tenant;
+    const std::string tenant = tenant_of(picture, index);
     return text("{pid=\"%d\",program=\"%s\",tenant=\"%s\",sampler=\"%s\"}", process.said.target,
                 label(process.program).c_str(), label(tenant).c_str(),
                 label(process.said.sampler).c_str());
@@ -126,6 +173,21 @@ std::string metrics_text(const TieringPicture& picture) {
         for (size_t i = 0; i < picture.processes.size(); ++i) {
             out += text("cxlpool_tier_%s%s %s\n", metric.name, labels(picture, i).c_str(),
                         number_text(metric.value(picture.processes[i].said)).c_str());
+        }
+    }
+    std::vector<TenantMember> members;
+    for (size_t i = 0; i < picture.processes.size(); ++i) {
+        std::string tenant = tenant_of(picture, i);
+        if (!tenant.empty()) members.push_back({std::move(tenant), &picture.processes[i].said});
+    }
+    const std::vector<TenantSum> tenants = sum_by_tenant(members);
+    for (const TenantMetric& metric : tenant_metrics()) {
+        if (tenants.empty()) break;
+        const std::string name = std::string("tenant_") + metric.name;
+        out += head(name, metric.type, metric.help);
+        for (const TenantSum& tenant : tenants) {
+            out += text("cxlpool_tier_%s{tenant=\"%s\"} %s\n", name.c_str(),
+                        label(tenant.tenant).c_str(), number_text(metric.value(tenant)).c_str());
         }
     }
     return out;

@@ -7,6 +7,8 @@
 #include "numa_balancing.h"
 #include "pooltier/args.h"
 #include "tier/printable.h"
+#include "tier/tenant_sum.h"
+#include "uapi.h"
 
 namespace pooltier {
 
@@ -236,6 +238,30 @@ std::string status_table(const std::vector<Heard>& heard) {
                         describe_bytes(s.moved_bytes), percent_text(overhead_share(s)), state});
     }
     return table(rows);
+}
+
+// By the word of the processes themselves; what poold divides by is in its metrics.
+std::string tenant_table(const std::vector<Heard>& heard) {
+    std::vector<TenantMember> members;
+    for (const Heard& one : heard) {
+        if (one.said && !one.said->tenant.empty())
+            members.push_back({one.said->tenant, &*one.said});
+    }
+    const std::vector<TenantSum> tenants = sum_by_tenant(members);
+    if (tenants.empty()) return "";
+    std::vector<std::vector<std::string>> rows = {
+        {"TENANT", "PROCESSES", "NEAR", "FAR", "HITS", "BANK", "MOVED", "UNDONE", "CPU"}};
+    for (const TenantSum& t : tenants) {
+        const double cpu = t.program_cpu_s > 0 ? t.overhead_cpu_s / t.program_cpu_s : 0;
+        rows.push_back(
+            {printable(t.tenant, 20), std::to_string(t.processes), describe_bytes(t.near_bytes),
+             describe_bytes(t.far_bytes),
+             text("%s (%s to %s)", percent_text(t.near_share).c_str(),
+                  percent_text(t.near_share_low).c_str(), percent_text(t.near_share_high).c_str()),
+             seconds_text(t.balance_s), describe_bytes(t.moved_bytes),
+             describe_bytes(t.returned_pages * libpool::page_bytes), percent_text(cpu)});
+    }
+    return "\n" + table(rows);
 }
 
 std::string status_block(const Snapshot& s) {

@@ -20,6 +20,8 @@ struct Heard {
 std::string table(const std::vector<std::vector<std::string>>& rows);
 
 std::string status_table(const std::vector<Heard>& heard);
+// A row a tenant, after an empty line; "" when nobody has named one.
+std::string tenant_table(const std::vector<Heard>& heard);
 std::string status_block(const libpool::tier::Snapshot& snapshot);
 std::string explain_block(const libpool::tier::PageAnswer& answer);
 // The head of `top`: sums over all.

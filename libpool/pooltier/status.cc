@@ -63,13 +63,17 @@ std::string json_list(const std::vector<Heard>& heard) {
     return out.empty() ? "[]\n" : out + "]\n";
 }
 
+std::string tables(const std::vector<Heard>& heard) {
+    return heard.empty() ? "" : status_table(heard) + tenant_table(heard);
+}
+
 constexpr const char* nobody =
     "no process here is tiered; `pooltier run -- CMD` starts one that is";
 
 int status_of_all(bool as_json) {
     auto heard = hear_all();
     if (!heard) return say(heard.error());
-    print(as_json ? json_list(*heard) : heard->empty() ? "" : status_table(*heard));
+    print(as_json ? json_list(*heard) : tables(*heard));
     if (heard->empty()) say(exit_done, nobody);
     return exit_done;
 }
@@ -107,7 +111,7 @@ int top(const Args& args) {
         auto heard = hear_all();
         if (!heard) return say(heard.error());
         if (terminal) print("\033[H\033[2J");
-        print(top_head(*heard) + (heard->empty() ? "" : status_table(*heard)));
+        print(top_head(*heard) + tables(*heard));
         std::fflush(stdout);
         if (std::ferror(stdout)) return exit_answer;
     }

@@ -43,6 +43,7 @@ class Books {
     // average.
     double risk_s(const Situation& situation, double longest_gap_s) const;
     double unnoticed_s() const { return unnoticed_s_; }
+    double rate() const { return rate_; }  // touches/s of all pages, of the last readings
 
   private:
     // A guest or an exile (or a huge page of them), and how many it stands for.

@@ -75,6 +75,7 @@ void members(V& v, TierStatus& x) {
     v("near_share", x.near_share);
     v("near_share_low", x.near_share_low);
     v("near_share_high", x.near_share_high);
+    v("touches_per_s", x.touches_per_s);
     v("boundary_rate", x.boundary_rate);
     v("cycles", x.cycles);
     v("changes", x.changes);

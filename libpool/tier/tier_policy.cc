@@ -465,6 +465,7 @@ TierStatus LadderPolicy::status() const {
         status.near_share_high = std::min(1.0, near_share_.mean() + near_share_.half_width());
     }
     bank.resolved_rate = resolved_rate_;
+    status.touches_per_s = books_.rate();
     status.boundary_rate = boundary_rate_;
     status.cycles = cycles_;
     status.changes = changes_;

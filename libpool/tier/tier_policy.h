@@ -54,6 +54,7 @@ struct TierStatus {
     BankStatus bank;
     uint64_t near_pages = 0, far_pages = 0;
     double near_share = 0, near_share_low = 0, near_share_high = 0;  // of touches; 90 % interval
+    double touches_per_s = 0;                                        // of all pages, as lately seen
     double boundary_rate = 0;  // touches/s of the page that just fits near
     uint64_t cycles = 0, changes = 0, contested_blocks = 0, blocks = 0;
     bool busy = false;

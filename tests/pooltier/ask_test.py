@@ -18,7 +18,9 @@ class Status(PooltierTest):
         first, second = self.fake("--program", "redis", "--tenant", "cache"), self.fake("--untiered", "no second node")
         done = pooltier("status")
         self.assertEqual((done.code, done.err), (0, ""), done)
-        lines = {int(line.split()[0]): line for line in done.out.splitlines()[1:]}
+        table, tenants = done.out.split("\n\n")
+        self.assertRegex(tenants, r"(?m)^cache +1 +400 KiB +3\.5 MiB +91\.2 % \(89\.9 % to 92\.4 %\) +3\.1 s +560 KiB +28 KiB +0\.83 %$")
+        lines = {int(line.split()[0]): line for line in table.splitlines()[1:]}
         self.assertRegex(lines[first.pid], r"redis +cache +rwp +400 KiB +3\.5 MiB +91\.2 % +3\.1 s +560 KiB +0\.83 % +tiered")
         self.assertRegex(lines[second.pid], r"untiered: no second node$")
         told = {one["pid"]: one for one in json.loads(pooltier("status", "--json").out)}

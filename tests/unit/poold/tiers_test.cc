@@ -235,6 +235,36 @@ TEST(Metrics, TextFormat) {
     }
 }
 
+TEST(Metrics, ATenantIsTheSumOfItsProcessesAndItsShareIsOfTheirTouches) {
+    TieringPicture picture;
+    for (int pid : {1, 2, 3, 4}) {
+        picture.processes.push_back(process(pid, "a", 1));
+        picture.allotments.push_back({pid, pid < 4 ? "cache" : "batch", 4096, Limit::share});
+        Snapshot& said = picture.processes.back().said;
+        said.state = pid == 3 ? TieringState::untiered : TieringState::tiered;
+        said.near_bytes = 100;
+        said.policy.near_share = pid == 1 ? 0.8 : 0.2;
+        said.policy.near_share_low = said.policy.near_share - (pid == 1 ? 0.04 : 0.09);
+        said.policy.near_share_high = said.policy.near_share + 0.1;
+        said.policy.touches_per_s = pid == 1 ? 3000 : 1000;
+        said.policy.bank.balance_s = -pid;
+    }
+    const std::string out = metrics_text(picture);
+    const std::string cache = R"({tenant="cache"} )", batch = R"({tenant="batch"} )";
+    for (const std::string& line : {
+             "processes" + cache + "2",
+             "processes" + batch + "1",
+             "near_bytes" + cache + "200",
+             "near_hit_ratio" + cache + "0.65",        // (0.8 × 3 + 0.2) / 4
+             "near_hit_ratio_low" + cache + "0.6125",  // by the root of 0.03² + 0.0225²
+             "near_hit_ratio" + batch + "0.2",
+             "bank_balance_seconds" + cache + "-3",
+         }) {
+        EXPECT_NE(out.find("\ncxlpool_tier_tenant_" + line + "\n"), std::string::npos)
+            << line << " in " << out;
+    }
+}
+
 TEST(Metrics, NobodyTieredIsSaidToo) {
     std::string out = metrics_text({});
     EXPECT_NE(out.find("cxlpool_tier_processes 0\n"), std::string::npos);
