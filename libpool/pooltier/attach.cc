@@ -26,6 +26,7 @@
 #include "tier/engine_control.h"
 #include "tier/maps.h"
 #include "tier/printable.h"
+#include "tier/probe.h"
 #include "uapi.h"
 
 namespace pooltier {
@@ -148,6 +149,7 @@ class Attached {
             update_ranges();
             // A grant has arrived, or is gone.
             if (auto changed = node_watch_.look()) control_->set_nodes(std::move(*changed));
+            measure_gain();
         }
     }
 
@@ -176,8 +178,23 @@ class Attached {
             config.loss_ns =
                 libpool::measure_gain_ns(wish_.nodes.near.front(), wish_.nodes.far.front())
                     .value_or(typical_loss_ns);
+            loads_ = make_load_source();
+            probed_ = wish_.nodes;
+            probe_ = std::make_unique<LatencyProbe>(*loads_, probed_.near, probed_.far);
         }
         engine_ = std::make_unique<Engine>(*sampler_, *policy_, *mover_, *kernel_, clock_, config);
+    }
+
+    // Near memory may be no faster under load.
+    void measure_gain() {
+        if (!probe_) return;
+        if (TierNodes now = control_->nodes(); now != probed_) {
+            probed_ = std::move(now);
+            probe_->set_nodes(probed_.near, probed_.far);
+        }
+        if (!probe_->step(clock_.now_s())) return;
+        const ProbeReading reading = probe_->reading();
+        if (reading.known) engine_->set_loss_ns(reading.loss_ns());
     }
 
     // Mappings come, go and grow; one that has changed is another one.
@@ -216,6 +233,9 @@ class Attached {
     std::unique_ptr<Engine> engine_;
     std::unique_ptr<EngineControl> control_;
     std::unique_ptr<ControlServer> server_;
+    std::unique_ptr<LoadSource> loads_;
+    std::unique_ptr<LatencyProbe> probe_;  // none where the gain was given
+    TierNodes probed_;
     std::map<uint64_t, uint64_t> ranges_;  // start → pages
     std::atomic<bool> ended_ = false;
     std::thread thread_;
