@@ -11,11 +11,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <tuple>
 #include <utility>
 
+#include "read_text.h"
 #include "signals.h"
 #include "steady.h"
 
@@ -51,7 +53,17 @@ Result<int> listen_as(pid_t pid) {
     return fail(code, "the socket @%s cannot be made: %s", usual.c_str(), errno_text(code).c_str());
 }
 
-// Nothing, or why this peer is not told.
+// Permitted ones, or what stands for them where that cannot be read. Not by capget(): a program may
+// have forbidden itself that.
+uint64_t capabilities_of(const std::string& process, uint64_t otherwise) {
+    const auto status = read_text("/proc/" + process + "/status");
+    const size_t at = status ? status->find("\nCapPrm:") : std::string::npos;
+    if (at == std::string::npos) return otherwise;
+    return std::strtoull(status->c_str() + at + std::strlen("\nCapPrm:"), nullptr, 16);
+}
+
+// Nothing, or why this peer is not told: what ptrace() would not let it see it must not see here
+// (ptrace_may_access() and cap_ptrace_access_check() of the kernel).
 Result<void> may_ask(int fd) {
     ucred peer{};
     socklen_t size = sizeof peer;
@@ -65,6 +77,11 @@ Result<void> may_ask(int fd) {
     }
     if (prctl(PR_GET_DUMPABLE) != 1) {
         return fail(EACCES, "process %d is not dumpable: only root may ask", getpid());
+    }
+    const uint64_t ours = capabilities_of("self", UINT64_MAX);
+    if (ours & ~capabilities_of(std::to_string(peer.pid), 0)) {
+        return fail(EACCES, "process %d has capabilities that process %d lacks: only root may ask",
+                    getpid(), peer.pid);
     }
     return {};
 }

@@ -200,6 +200,16 @@ class Privileges(PooltierTest):
         self.assertEqual(pooltier("status", fake.pid).code, 0)
 
 
+    def test_of_a_process_with_capabilities_only_who_has_them_too(self):
+        if not self.reachable():
+            self.skipTest("the build folder is closed to other users")
+        fake = self.fake(before=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                 "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"])
+        self.assertRegex(self.as_nobody("status", fake.pid).err,
+                         rf"process {fake.pid} has capabilities that process \d+ lacks: only root may ask")
+        self.assertEqual(pooltier("status", fake.pid).code, 0)
+
+
 class Others(PooltierTest):
     def test_top_prints_one_frame_without_a_terminal_and_as_many_as_asked_for(self):
         self.fake()

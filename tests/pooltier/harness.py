@@ -38,8 +38,8 @@ def pooltier(*words, env=None, **more):
 class Fake:
     """A well-behaved tiered process; see fake_tiered.cc."""
 
-    def __init__(self, *words, **more):
-        self.process = subprocess.Popen([FAKE, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    def __init__(self, *words, before=(), **more):
+        self.process = subprocess.Popen([*before, FAKE, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         **more)
         assert self.process.stdout.readline() == "ready\n"
         self.pid = self.process.pid
