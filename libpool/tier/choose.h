@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which pages change places. Beliefs are bytes, so pages are counted by belief and never sorted:
-// two passes over two bytes a page, whatever is decided. Pure but for the dice of credits.
+// Which pages change places. Beliefs are few, so pages are counted by belief and never sorted: two
+// passes over two bytes a page, whatever is decided. Pure but for the dice of credits.
 //
 //  1. Over capacity: the coldest near pages leave. That is no matter of taste: nothing protects.
 //  2. Ski rental: a far page earns what its touches cost too much; it is a newcomer when it has

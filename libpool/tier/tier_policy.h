@@ -36,13 +36,13 @@ struct TierConfig {
 struct BankStatus {
     double allowance_s = 0;      // C in seconds
     double allowance_bytes = 0;  // C in bytes moved
-    double earned_s = 0;         // booked at the lower bound: guests (near, baseline far)
-    double lost_s = 0;           // booked at the upper bound: exiles (far, baseline near)
+    double earned_s = 0;         // guests (near, baseline far), not too much on average
+    double lost_s = 0;           // exiles (far, baseline near), not too little on average
     double spent_s = 0;          // on moves
     double margin_s = 0;         // how far off earned - lost may be: see the bound
     double unused_s = 0;       // CPU budget not used by sampling and deciding; negative: overdrawn
     double unnoticed_s = 0;    // what may be lost before it is noticed, beyond the allowance
-    double reserve_s = 0;      // kept for the way back, and for what is lost until it is noticed
+    double reserve_s = 0;      // kept for the way back of all deviations
     double balance_s = 0;      // allowance + earned - lost - spent + unused budget - reserve
     double resolved_rate = 0;  // touches/s of one page up to which the books are right
     uint64_t guests = 0;
