@@ -3,8 +3,8 @@
 // somebody else has that name, @pooltier/<pid>.<8 hex digits>. Answered by a thread of its own that
 // holds all signals back, or by the owner's. What it tells (when which page is touched) is a
 // side channel, so it speaks to the process's own user and to root only, and to root only when the
-// process is not dumpable (which is what ptrace asks, too). It never writes files and never takes
-// orders but limits.
+// process is not dumpable or has capabilities (then ptrace might not be allowed, either). It never
+// writes files and never takes orders but limits.
 #pragma once
 
 #include <poll.h>
