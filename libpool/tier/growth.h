@@ -15,6 +15,7 @@ class Growth {
     // Before each cycle. near_pages: what is smaller has all its pages near, whatever it does.
     Now see(double now_s, uint64_t resident_pages, uint64_t near_pages) {
         const auto resident = double(resident_pages);
+        now_ = resident;
         if (seen_s_ < 0) {
             seen_s_ = now_s;
             seen_ = resident;
@@ -31,15 +32,16 @@ class Growth {
     }
     // Everything is being looked at. What is seen while it grows says little about afterwards.
     void looked() {
-        known_ = seen_;
-        if (!growing_) settled_ = seen_;
+        known_ = now_;
+        if (!growing_) settled_ = now_;
     }
     // When to ask again while it is growing.
     static constexpr double apart_s = 0.4;
 
   private:
     static constexpr double least_per_s = 0.02, some = 1.15, much = 4;
-    double seen_ = 0, seen_s_ = -1;  // pages, when last compared
+    double now_ = 0;                 // pages, when last seen
+    double seen_ = 0, seen_s_ = -1;  // when last compared
     double known_ = 0;               // pages, when everything was last looked at
     double settled_ = 0;             // pages, when that was last done of a program that had stopped
     bool growing_ = false;

@@ -45,6 +45,16 @@ TEST(Growth, ThatEndsSoonAfterALookIsStillLookedAtWhenItHasEnded) {
     EXPECT_EQ(growth.see(4, 9500, near_pages), Now::steady);
 }
 
+TEST(Growth, ThatComesInALeapIsLookedAtOnce) {
+    Growth growth;
+    EXPECT_EQ(growth.see(0, 5000, near_pages), Now::ended);  // as it was found
+    growth.looked();
+    EXPECT_EQ(growth.see(0.01, 9000, near_pages), Now::ended);
+    growth.looked();
+    EXPECT_EQ(growth.see(0.02, 9000, near_pages), Now::steady);
+    EXPECT_EQ(growth.see(0.3, 9000, near_pages), Now::steady);
+}
+
 TEST(Growth, OfWhatFitsNearIsNothingToLookAt) {
     Growth growth;
     EXPECT_EQ(growth.see(0, 100, near_pages), Now::steady);
