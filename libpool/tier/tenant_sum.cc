@@ -9,17 +9,22 @@ namespace libpool::tier {
 
 namespace {
 
+// A process may say anything; what is none spoils the share of others of its name.
+double touches_of(const Snapshot& said) {
+    const double rate = said.policy.touches_per_s;
+    return std::isfinite(rate) ? std::clamp(rate, 0.0, 1e12) : 0;
+}
+
 TenantSum sum_of(const std::string& tenant, const std::vector<const Snapshot*>& processes) {
     TenantSum sum;
     sum.tenant = tenant;
     sum.processes = processes.size();
     double touches = 0;
-    for (const Snapshot* s : processes) touches += s->policy.touches_per_s;
+    for (const Snapshot* s : processes) touches += touches_of(*s);
     double low_squared = 0, high_squared = 0;
     for (const Snapshot* s : processes) {
         // Before anybody has seen a touch all count alike.
-        const double part =
-            touches > 0 ? s->policy.touches_per_s / touches : 1 / double(processes.size());
+        const double part = touches > 0 ? touches_of(*s) / touches : 1 / double(processes.size());
         const TierStatus& policy = s->policy;
         sum.near_share += part * policy.near_share;
         low_squared += std::pow(part * (policy.near_share - policy.near_share_low), 2);
