@@ -33,6 +33,8 @@ install: build ## fmd, fmctl, poold, pooltier, pooltrace, libpool, manual pages 
 	@cmake -S . -B $(HOST) -DCMAKE_INSTALL_PREFIX=$(or $(PREFIX),/usr/local) >/dev/null
 	@cmake --build $(HOST) -j$(JOBS)
 	@cmake --install $(HOST)
+	@rm -f $(HOST)/install_manifest.txt  # of root's, in a folder of somebody else's
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 guest: setup ## Build the testbed's root (once, cached), the driver and the guests' programs
 	@$(TESTBED) root >/dev/null

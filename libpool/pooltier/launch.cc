@@ -185,7 +185,7 @@ Result<std::string> find_library() {
         places = {given};
     } else {
         std::string folder = own_folder();
-        for (const char* place : {"", "/../lib", "/../lib/x86_64-linux-gnu", "/../run"}) {
+        for (const char* place : {"", "/" POOLTIER_LIBRARIES, "/../lib", "/../run"}) {
             places.push_back(folder + place + "/" + name);
         }
     }

@@ -30,7 +30,7 @@ std::optional<std::string> cannot_preload(const std::string& program);
 libpool::Result<std::string> choose_here(const libpool::tier::Settings& settings);
 
 // The absolute path of libpool-run.so: $POOLTIER_LIBRARY, else beside the executable, in ../lib,
-// ../lib/<triplet> or (build tree) ../run.
+// where it was installed to, or (build tree) ../run.
 libpool::Result<std::string> find_library();
 
 // The environment of the command: `before` without what it says of tiering, with `settings`, and
