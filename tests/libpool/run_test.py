@@ -47,9 +47,9 @@ def programs_survive_the_preload_library(rack):
 
 UNPRIVILEGED = f"""
 cd /tmp
-without-privileges numactl --preferred=1 pooltier run --require {OPTIONS} -- {WORK} --seconds 60 >/dev/null &
+without-privileges numactl --preferred=1 pooltier run --require {OPTIONS} -- {WORK} --seconds 120 >/dev/null &
 program=$!
-for i in $(seq 200); do
+for i in $(seq 100); do
     without-privileges pooltier status --json $program 2>/dev/null | grep -q '"promoted_pages":[1-9]' && break
     sleep 0.2
 done
