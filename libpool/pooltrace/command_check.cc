@@ -51,7 +51,7 @@ void print_run(uint64_t seed, const HarmRun& run) {
     const GenerateOptions& o = run.options;
     std::printf(
         "seed %llu: %s, near %u of %u pages, epochs %u × %.4g s, period %u, %.3g accesses/s, loss "
-        "%.3g ns: lost %.4g s by placement, C %.4g s, bound %s by %.4g s\n",
+        "%.3g ns: lost %.4g s by placement, C %.4g s at the end, bound %s by %.4g s\n",
         static_cast<unsigned long long>(seed), o.kind.c_str(), o.near_pages, o.pages, o.epochs,
         o.epoch_s, o.period_epochs, o.accesses_per_s, run.loss_ns, run.harm.lost_s, run.allowance_s,
         run.harm.violated() ? "missed" : "kept", std::abs(run.harm.worst_s));

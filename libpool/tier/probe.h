@@ -4,8 +4,9 @@
 // than far memory; moving pages to it then does harm, and the policy, which reads
 // Situation.loss_ns, stops promoting while the loss is 0 or less.
 //
-// It has no thread: the engine calls step() in its loop. Pure but for the LoadSource. Not for
-// tiers whose gain was given (POOL_OPTION_GAIN_NS): where memory is emulated, loads tell nothing.
+// It has no thread: whoever runs an engine calls step() in his loop. Pure but for the LoadSource.
+// Not for tiers whose gain was given (POOL_OPTION_GAIN_NS): where memory is emulated, loads tell
+// nothing.
 #pragma once
 
 #include <cstdint>
