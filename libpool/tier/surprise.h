@@ -15,16 +15,15 @@ namespace libpool::tier {
 
 class Surprise {
   public:
-    // telling: of its looks, the one that parts what is hot from what is cold. Three kinds: what is
-    // near has gone cold (but not everything has: an idle program surprises nobody); where nothing
-    // near is believed to be hot, far pages are touched; and else near and far pages part ways.
-    // True: changed, just now.
+    // telling: of its looks, the one that parts what fits near from what does not. Where more fits
+    // than is hot it comes late, when cold pages are touched, too; what is hot is told by the first
+    // one. True: changed, just now.
     bool see(const Pages& pages, const Reading& reading, size_t telling) {
         telling = std::min(telling, reading.rungs_s.size() - 1);
-        const double window_s = reading.rungs_s[telling];
-        double seen[2] = {}, expected[2] = {};  // near, far
-        std::array<std::array<uint64_t, belief_count>, 2> beliefs{};
-        std::array<uint64_t, 2> touched{};
+        const std::array<size_t, 2> looks = {telling, 0};
+        std::array<std::array<uint64_t, belief_count>, 2> beliefs{};  // of near, of far pages
+        std::array<std::array<double, 2>, 2> touched{};               // by look; near, far
+        std::array<uint64_t, 2> count{};
         size_t at = 0;
         for (const Run& run : reading.runs) {
             for (PageId page = run.first; page < run.end(); ++page, ++at) {
@@ -33,54 +32,82 @@ class Surprise {
                 if (place == Place::nowhere) continue;
                 const bool far = place == Place::far;
                 ++beliefs[far][pages.belief(page)];
-                touched[far] += reading.sights[at] <= telling;
+                ++count[far];
+                for (const size_t i : {0, 1}) touched[i][far] += reading.sights[at] <= looks[i];
             }
         }
-        for (const size_t far : {0, 1}) {
-            seen[far] = double(touched[far]);
-            // Of all rates that a page may have, not of the likeliest: a far page that was never
-            // seen is touched several times as often as that.
-            uint64_t pages_seen = 0;
-            for (const uint64_t count : beliefs[far]) pages_seen += count;
-            if (pages_seen == 0) continue;
-            expected[far] = double(pages_seen) * touched_within(mixture_of(beliefs[far]), window_s);
+        bool changed = false;
+        for (const size_t i : {0, 1}) {
+            if (i > 0 && telling == 0) break;
+            std::array<double, 2> expected{};
+            for (const size_t far : {0, 1}) {
+                // Of all rates that a page may have, not of the likeliest: a far page that was
+                // never seen is touched several times as often as that.
+                if (count[far] == 0) continue;
+                const double window_s = reading.rungs_s[looks[i]];
+                expected[far] =
+                    double(count[far]) * touched_within(mixture_of(beliefs[far]), window_s);
+            }
+            changed = by_look_[i].contradicts(touched[i], expected, i > 0) || changed;
         }
-        if (expected[0] < least) return sees_far(seen[1], expected[1]);
-        if (seen[0] + seen[1] > least &&
-            times * seen[0] + deviations * std::sqrt(expected[0]) < expected[0]) {
-            return true;
-        }
-        // Of the touched pages the far ones: their odds as seen, against those believed in.
-        const double away =
-            std::log((seen[1] + 1) * (expected[0] + 1) / (seen[0] + 1) / (expected[1] + 1));
-        const double doubt = std::sqrt(1 / (seen[0] + 1) + 1 / (seen[1] + 1) +
-                                       1 / (expected[0] + 1) + 1 / (expected[1] + 1));
-        if (seen[0] < fewer * expected[0] && away - usual_ > std::log(times) &&
-            away - usual_ > deviations * doubt) {
-            return true;
-        }
-        // Who came near because they were believed to be hot are a little less hot than that.
-        usual_ = std::max(0.0, usual_ + step * (away - usual_));
-        return false;
+        return changed;
     }
 
   private:
-    // What is far is many and cold, and beliefs of how cold are the vaguest: against what far pages
-    // did before.
-    bool sees_far(double seen, double expected) {
-        const double away = std::log((seen + 1) / (expected + 1));
-        const bool usual = ++far_readings_ <= settle || away - usual_far_ < std::log(times) ||
-                           seen < least + deviations * std::sqrt(expected + 1);
-        if (usual) usual_far_ += std::max(step, 1.0 / far_readings_) * (away - usual_far_);
-        return !usual;
-    }
+    // Pages touched within one look, and as many as beliefs promise; near, far.
+    using Touched = std::array<double, 2>;
+
+    // Three kinds: what is near has gone cold (but not everything has: an idle program surprises
+    // nobody); where nothing near is believed to be hot, far pages are touched; and else near and
+    // far pages part ways.
+    class Look {
+      public:
+        bool contradicts(const Touched& seen, const Touched& expected, bool early) {
+            if (expected[0] < least) return sees_far(seen[1], expected[1]);
+            if (seen[0] + seen[1] > least &&
+                times * seen[0] + deviations * std::sqrt(expected[0]) < expected[0]) {
+                return true;
+            }
+            // Of the touched pages the far ones: their odds as seen, against those believed in.
+            const double away =
+                std::log((seen[1] + 1) * (expected[0] + 1) / (seen[0] + 1) / (expected[1] + 1));
+            const double doubt = std::sqrt(1 / (seen[0] + 1) + 1 / (seen[1] + 1) +
+                                           1 / (expected[0] + 1) + 1 / (expected[1] + 1));
+            // Fewer near pages are touched; or, where most that are hot were not touched yet, so
+            // that a program that is merely faster shows in both, far ones many times as often.
+            const bool fewer_near =
+                seen[0] <
+                std::min(fewer * expected[0], expected[0] - deviations * std::sqrt(expected[0]));
+            const double more = away - usual_;
+            if (more > deviations * doubt && ((fewer_near && more > std::log(times)) ||
+                                              (early && more > std::log(many_times)))) {
+                return true;
+            }
+            // Who came near because they were believed to be hot are a little less hot than that.
+            usual_ = std::max(0.0, usual_ + step * (away - usual_));
+            return false;
+        }
+
+      private:
+        // What is far is many and cold, and beliefs of how cold are the vaguest: against what far
+        // pages did before.
+        bool sees_far(double seen, double expected) {
+            const double away = std::log((seen + 1) / (expected + 1));
+            const bool usual = ++far_readings_ <= settle || away - usual_far_ < std::log(times) ||
+                               seen < least + deviations * std::sqrt(expected + 1);
+            if (usual) usual_far_ += std::max(step, 1.0 / far_readings_) * (away - usual_far_);
+            return !usual;
+        }
+
+        double usual_ = 0, usual_far_ = 0;
+        int far_readings_ = 0;
+    };
 
     static constexpr int settle = 2;
-    static constexpr double times = 3, deviations = 5, least = 20;
+    static constexpr double times = 3, many_times = 8, deviations = 5, least = 20;
     static constexpr double fewer = 0.7;  // near pages touched, of the expected ones
     static constexpr double step = 0.3;
-    double usual_ = 0, usual_far_ = 0;
-    int far_readings_ = 0;
+    std::array<Look, 2> by_look_;  // the telling one, the first one
 };
 
 }  // namespace libpool::tier
