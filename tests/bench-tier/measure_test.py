@@ -107,7 +107,9 @@ class Figures(unittest.TestCase):
         self.assertIsNone(report.cost_ratio(run("libpool", 3, 1, 0), results))
 
     def test_runs_that_never_got_there_are_not_hidden_by_a_median(self):
-        self.assertEqual(report.each([2.0, None, 25.0]), "2, never, 25")
+        runs = [{"recovery_90_s": s} for s in (2.0, None, 25.0)]
+        self.assertEqual(report.each([*runs, {}], "recovery_90_s"), "2, never, 25")
+        self.assertEqual(report.each([{}], "recovery_90_s"), "–")
         self.assertEqual(report.spread([0.2, None, -0.0001], 100), "10.0 (0.0–20.0)")
 
 

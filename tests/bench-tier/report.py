@@ -39,9 +39,10 @@ def spread(values, scale: float = 1, digits: int = 1) -> str:
     return median if len(values) == 1 else f"{median} ({low:.{digits}f}–{high:.{digits}f})"
 
 
-def each(seconds) -> str:
-    """One by one: a median of runs of which some never got there would hide those."""
-    return ", ".join("never" if s is None else f"{s:.0f}" for s in seconds)
+def each(figures: list[dict], name: str) -> str:
+    """One by one: a median of runs of which some never got there would hide those. A dash where nobody can tell, for want
+    of a best placement."""
+    return ", ".join("never" if f[name] is None else f"{f[name]:.0f}" for f in figures if name in f) or "–"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -79,7 +80,6 @@ def rows_of(results: list[dict]) -> list[list[str]]:
     for name in sorted(by_name, key=lambda n: (ORDER.index(n) if n in ORDER else 99, n)):
         mine = by_name[name]
         shown = [r["figures"] for r in mine]
-        jumps = bool(mine[0]["work"]["jump_s"])
         speed = spread([r["figures"]["accesses_per_s"] / statistics.median(first[r.get("machine")]) for r in mine
                         if first[r.get("machine")]], 1, 2)
         rows.append([
@@ -88,8 +88,7 @@ def rows_of(results: list[dict]) -> list[list[str]]:
             spread([f.get("of_optimum") for f in shown], 100),
             spread([f["settled"][-1] for f in shown], 100),
             spread([f["settled_of_optimum"][-1] for f in shown if f.get("settled_of_optimum")], 100),
-            each([f.get("recovery_90_s") for f in shown]) if jumps else "–",
-            each([f.get("recovery_95_s") for f in shown]) if jumps else "–",
+            each(shown, "recovery_90_s"), each(shown, "recovery_95_s"),
             spread([moved_mib(r) for r in mine], 1, 0),
             spread([cost_ratio(r, results) for r in mine], 1, 2),
             spread([kernel_cpu_share(r) for r in mine], 100),
