@@ -15,10 +15,11 @@ namespace libpool::tier {
 
 class Surprise {
   public:
-    // telling: of its looks, the one that parts what fits near from what does not. Where more fits
-    // than is hot it comes late, when cold pages are touched, too; what is hot is told by the first
-    // one. True: changed, just now.
-    bool see(const Pages& pages, const Reading& reading, size_t telling) {
+    // telling: of its looks, the one that parts what fits near from what does not. roomy: more may
+    // fit than is hot. Then that look comes late, when cold pages are touched, too, and what is hot
+    // is told by the first one. (Elsewhere the first one gives false alarms: its time is the least
+    // known.) True: changed, just now.
+    bool see(const Pages& pages, const Reading& reading, size_t telling, bool roomy) {
         telling = std::min(telling, reading.rungs_s.size() - 1);
         const std::array<size_t, 2> looks = {telling, 0};
         std::array<std::array<uint64_t, belief_count>, 2> beliefs{};  // of near, of far pages
@@ -38,7 +39,7 @@ class Surprise {
         }
         bool changed = false;
         for (const size_t i : {0, 1}) {
-            if (i > 0 && telling == 0) break;
+            if (i > 0 && (telling == 0 || !roomy)) break;
             std::array<double, 2> expected{};
             for (const size_t far : {0, 1}) {
                 // Of all rates that a page may have, not of the likeliest: a far page that was

@@ -33,6 +33,8 @@ constexpr double stay_min_s = 5, stay_unknown_s = 120, stay_max_s = 300;
 // Blocks whose beliefs one reading contradicts, from which on the program is taken to have changed.
 constexpr uint32_t outdated_blocks = 3;
 constexpr double outdated_part = 0.15, outdated_pause_s = 3;
+// With near room for such a part of memory more may fit than is hot.
+constexpr uint64_t roomy_part = 4;
 constexpr double most_alarms = 2;      // in a row; then, as of single blocks, one in turns_fade_s
 constexpr double learning_cycles = 3;  // full ones, before blocks may be judged as a whole
 constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a surprise
@@ -270,7 +272,9 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     faded_s_ = situation.now_s;
     // Where cycles are rare, the one that shows a change must already be read with a short memory.
     if (dear_ && !introducing_ && reading.counts.empty() && full_cycles_ > learnt_cycles &&
-        forget_more_ == 0 && surprise_.see(places_.pages(), reading, schedule_.telling_rung())) {
+        forget_more_ == 0 &&
+        surprise_.see(places_.pages(), reading, schedule_.telling_rung(),
+                      near_pages_ >= places_.counts().all() / roomy_part)) {
         note_change(situation.now_s);
     }
     again_s_ = again_s / 2;

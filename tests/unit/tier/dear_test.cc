@@ -280,7 +280,7 @@ struct Block512 {
             reading.sights.push_back(touched ? Sight(0) : not_touched);
         }
     }
-    bool surprises() const { return Surprise().see(pages, reading, 0); }
+    bool surprises() const { return Surprise().see(pages, reading, 0, false); }
 };
 
 TEST(Surprise, IsWhatContradictsBeliefsAndNothingElse) {
@@ -302,7 +302,7 @@ TEST(Surprise, IsSeenByTheFirstLookWhereTheTellingOneComesTooLate) {
             Sight& sight = world.reading.sights[page];
             if (sight == not_touched && (page % 2 == 0 || page % 3 > 0)) sight = 1;
         }
-        return Surprise().see(world.pages, world.reading, 1);
+        return Surprise().see(world.pages, world.reading, 1, true);
     };
     EXPECT_FALSE(surprises(0.4, 0.01));   // as believed
     EXPECT_FALSE(surprises(0.7, 0.04));   // merely faster, four times
