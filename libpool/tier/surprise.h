@@ -63,7 +63,17 @@ class Surprise {
     // far pages part ways.
     class Look {
       public:
+        // early: of the first look, whose time is the least known: what is usual there is learnt
+        // before anything can be a surprise.
         bool contradicts(const Touched& seen, const Touched& expected, bool early) {
+            const bool new_to_it = early && ++readings_ <= settle;
+            const bool changed = parts(seen, expected, early, new_to_it) && !new_to_it;
+            if (changed) readings_ = 0;
+            return changed;
+        }
+
+      private:
+        bool parts(const Touched& seen, const Touched& expected, bool early, bool new_to_it) {
             if (expected[0] < least) return sees_far(seen[1], expected[1]);
             if (seen[0] + seen[1] > least &&
                 times * seen[0] + deviations * std::sqrt(expected[0]) < expected[0]) {
@@ -80,16 +90,16 @@ class Surprise {
                 seen[0] <
                 std::min(fewer * expected[0], expected[0] - deviations * std::sqrt(expected[0]));
             const double more = away - usual_;
-            if (more > deviations * doubt && ((fewer_near && more > std::log(times)) ||
-                                              (early && more > std::log(many_times)))) {
+            if (!new_to_it && more > deviations * doubt &&
+                ((fewer_near && more > std::log(times)) ||
+                 (early && more > std::log(many_times)))) {
                 return true;
             }
             // Who came near because they were believed to be hot are a little less hot than that.
-            usual_ = std::max(0.0, usual_ + step * (away - usual_));
+            usual_ = std::max(0.0, usual_ + (new_to_it ? 1.0 / readings_ : step) * (away - usual_));
             return false;
         }
 
-      private:
         // What is far is many and cold, and beliefs of how cold are the vaguest: against what far
         // pages did before.
         bool sees_far(double seen, double expected) {
@@ -101,7 +111,7 @@ class Surprise {
         }
 
         double usual_ = 0, usual_far_ = 0;
-        int far_readings_ = 0;
+        int readings_ = 0, far_readings_ = 0;
     };
 
     static constexpr int settle = 2;

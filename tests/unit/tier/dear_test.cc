@@ -292,22 +292,28 @@ TEST(Surprise, IsWhatContradictsBeliefsAndNothingElse) {
     EXPECT_FALSE(Block512(20, 1, 0.5, 0.05).surprises());  // merely slower
 }
 
-// Half of the pages near and believed to be touched 100 times a second, the others once: after a
+// Half of the pages near and believed to be touched 100 times a second, the others 4 times: after a
 // second nearly all are touched, whoever is hot.
 TEST(Surprise, IsSeenByTheFirstLookWhereTheTellingOneComesTooLate) {
-    const auto surprises = [](double near_at_first, double far_at_first) {
-        Block512 world(100, 1, near_at_first, far_at_first);
+    const auto see = [](Surprise& surprise, double near_at_first, double far_at_first) {
+        Block512 world(100, 4, near_at_first, far_at_first);
         world.reading.rungs_s = {0.005, 1};
         for (PageId page = 0; page < block_pages; ++page) {
             Sight& sight = world.reading.sights[page];
-            if (sight == not_touched && (page % 2 == 0 || page % 3 > 0)) sight = 1;
+            if (sight == not_touched) sight = 1;
         }
-        return Surprise().see(world.pages, world.reading, 1, true);
+        return surprise.see(world.pages, world.reading, 1, true);
     };
-    EXPECT_FALSE(surprises(0.4, 0.01));   // as believed
-    EXPECT_FALSE(surprises(0.7, 0.04));   // merely faster, four times
-    EXPECT_TRUE(surprises(0.2, 0.2));     // half of what was near is hot now, and as many far pages
-    EXPECT_FALSE(surprises(0.2, 0.005));  // merely slower
+    // After it was twice as believed.
+    const auto surprises = [&](double near_at_first, double far_at_first) {
+        Surprise surprise;
+        EXPECT_FALSE(see(surprise, 0.4, 0.02) || see(surprise, 0.4, 0.02));
+        return see(surprise, near_at_first, far_at_first);
+    };
+    EXPECT_FALSE(surprises(0.4, 0.02));  // as believed
+    EXPECT_FALSE(surprises(0.8, 0.08));  // merely faster, four times
+    EXPECT_TRUE(surprises(0.2, 0.2));    // half of what was near is hot now, and as many far pages
+    EXPECT_FALSE(surprises(0.2, 0.01));  // merely slower
 }
 
 TEST(Progress, IsReadOffTheTouchesWhereFaultsTakeTheTime) {
