@@ -63,10 +63,11 @@ class Surprise {
     // far pages part ways.
     class Look {
       public:
-        // early: of the first look, whose time is the least known: what is usual there is learnt
-        // before anything can be a surprise.
+        // early: of the first look. What is usual is learnt before anything can be a surprise:
+        // who was chosen as the hottest of many that are alike is less hot than he seemed, and to
+        // learn anew would choose others in the same way.
         bool contradicts(const Touched& seen, const Touched& expected, bool early) {
-            const bool new_to_it = early && ++readings_ <= settle;
+            const bool new_to_it = ++readings_ <= settle;
             const bool changed = parts(seen, expected, early, new_to_it) && !new_to_it;
             if (changed) readings_ = 0;
             return changed;

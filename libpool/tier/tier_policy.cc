@@ -35,6 +35,9 @@ constexpr uint32_t outdated_blocks = 3;
 constexpr double outdated_part = 0.15, outdated_pause_s = 3;
 // With near room for such a part of memory more may fit than is hot.
 constexpr uint64_t roomy_part = 4;
+// Where runs are dear: of one whole cycle or two the luckiest are not the hottest. (With much room
+// nearly all that is chosen is right, and waiting costs more.)
+constexpr double wary_wholes = 2.2;
 constexpr double most_alarms = 2;      // in a row; then, as of single blocks, one in turns_fade_s
 constexpr double learning_cycles = 3;  // full ones, before blocks may be judged as a whole
 constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a surprise
@@ -111,6 +114,7 @@ class LadderPolicy final : public TierPolicy {
                (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
     }
     bool busy(double now_s) const { return now_s < busy_until_s_; }
+    bool roomy() const { return near_pages_ >= places_.counts().all() / roomy_part; }
     // What has lasted will last; after a change, half as long as the last time.
     double stay_s(double now_s) const {
         const double least_s = changes_ == 0 ? stay_unknown_s : stay_min_s;
@@ -273,8 +277,7 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     // Where cycles are rare, the one that shows a change must already be read with a short memory.
     if (dear_ && !introducing_ && reading.counts.empty() && full_cycles_ > learnt_cycles &&
         forget_more_ == 0 &&
-        surprise_.see(places_.pages(), reading, schedule_.telling_rung(),
-                      near_pages_ >= places_.counts().all() / roomy_part)) {
+        surprise_.see(places_.pages(), reading, schedule_.telling_rung(), roomy())) {
         note_change(situation.now_s);
     }
     again_s_ = again_s / 2;
@@ -384,7 +387,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     books_.settle(config_, situation, places_.counts(), longest_gap_s);
     Terms terms;
     terms.stay_s = stay_s(situation.now_s);
-    terms.wary = !dear_ && full_cycles_ <= learning_cycles;
+    terms.wary = full_cycles_ <= (!dear_ ? learning_cycles : roomy() ? 0 : wary_wholes);
     terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
     terms.balance_s = config_.bank ? books_.bank().balance_s() : 1e9;
     terms.rare = dear_;
