@@ -15,21 +15,14 @@
 #include "tier/progress.h"
 #include "tier/schedule.h"
 #include "tier/split.h"
+#include "tier/steadiness.h"
 #include "tier/surprise.h"
 
 namespace libpool::tier {
 
 namespace {
 
-// Share of a belief that returns to the prior per reading; and for the first ones after a change.
-constexpr double forgetting_usual = 0.001;
-constexpr double forgetting_changed = 0.85, forgetting_after = 0.2;
-constexpr double changed_readings = 2;
 constexpr int looks_after_change = 3;  // at everything
-// How long a program is expected to stay as it is: as long as it has been, and until it has changed
-// for the first time, two minutes: dear moves (5 ms a page to an emulated extent) would never pay
-// else.
-constexpr double stay_min_s = 5, stay_unknown_s = 120, stay_max_s = 300;
 // Blocks whose beliefs one reading contradicts, from which on the program is taken to have changed.
 constexpr uint32_t outdated_blocks = 3;
 constexpr double outdated_part = 0.15, outdated_pause_s = 3;
@@ -38,7 +31,6 @@ constexpr uint64_t roomy_part = 4;
 // Where runs are dear: of one whole cycle or two the luckiest are not the hottest. (With much room
 // nearly all that is chosen is right, and waiting costs more.)
 constexpr double wary_wholes = 2.2;
-constexpr double most_alarms = 2;      // in a row; then, as of single blocks, one in turns_fade_s
 constexpr double learning_cycles = 3;  // full ones, before blocks may be judged as a whole
 constexpr double learnt_cycles = 1.5;  // full ones, before anything can be a surprise
 // More than such a part of what fits near that is moved, or waits, is worth another decision.
@@ -80,6 +72,7 @@ class LadderPolicy final : public TierPolicy {
           places_(config.book_against_last),
           schedule_(config.cpu_share, config.busy_cpu_share, config.seed),
           books_(config.delta),
+          steadiness_(config.busy_s),
           dice_(config.seed * 0xd1342543de82ef95ull | 1) {}
 
     void track(Run run) override;
@@ -105,7 +98,6 @@ class LadderPolicy final : public TierPolicy {
     void split(const Situation& situation, Plan& plan);
     void believe_hot(Run run);
     void learn(const Reading& reading, const Situation& situation);
-    double next_forgetting();
     // What looking more closely costs beyond the usual share comes out of what was saved of it; for
     // the first time, out of the allowance.
     double saved_cpu_s(const Situation& situation) const {
@@ -113,13 +105,7 @@ class LadderPolicy final : public TierPolicy {
                (situation.overhead_cpu_s - introduction_s_) +
                (config_.busy_cpu_share - config_.cpu_share) * std::min(config_.busy_s, 10.0);
     }
-    bool busy(double now_s) const { return now_s < busy_until_s_; }
     bool roomy() const { return near_pages_ >= places_.counts().all() / roomy_part; }
-    // What has lasted will last; after a change, half as long as the last time.
-    double stay_s(double now_s) const {
-        const double least_s = changes_ == 0 ? stay_unknown_s : stay_min_s;
-        return std::clamp(std::max(now_s - changed_s_, lasted_s_ / 2), least_s, stay_max_s);
-    }
 
     TierConfig config_;
     Places places_;
@@ -129,19 +115,14 @@ class LadderPolicy final : public TierPolicy {
     Books books_;
     ChangeDetector change_;
     Surprise surprise_;
+    Steadiness steadiness_;
     Splits splits_;
     uint64_t dice_;
 
     bool begun_ = false;
-    double lasted_s_ = 0;   // between the last two changes
-    double changed_s_ = 0;  // when the program last changed its ways, or we began
-    double busy_until_s_ = 0;
-    double forget_more_ = 0;  // times that all blocks are still to be looked at with a short memory
     Prior prior_ = prior_of_nothing();
     double last_decide_s_ = 0;
     double faded_s_ = 0;
-    double alarms_ = most_alarms;  // changes that beliefs alone, or debts, still allow
-    double alarms_at_s_ = 0;
     double total_rate_ = 0;  // touches/s of all pages: the most lately seen
     double looking_s_ = 0;   // how long the last cycle took
     double boundary_rate_ = 1;
@@ -159,7 +140,7 @@ class LadderPolicy final : public TierPolicy {
     bool introducing_ = true;      // the cycle under way is one of the first
     double introduction_s_ = 0;    // of CPU, that the first cycles took
     double aimed_overhead_s_ = 0;  // CPU, until the cycle under way was aimed
-    uint64_t cycles_ = 0, changes_ = 0, returned_ = 0;
+    uint64_t cycles_ = 0, returned_ = 0;
 };
 
 void LadderPolicy::track(Run run) {
@@ -190,9 +171,8 @@ Aim LadderPolicy::aim(const Situation& situation) {
         full_cycles_ = 0;
         schedule_.restart();
         // Where runs are dear, the first cycles do not know yet how far the program gets in them.
-        forget_more_ = runs_are_dear(situation.costs, dear_) ? changed_readings : 0;
-        changed_s_ = last_decide_s_ = situation.now_s;
-        busy_until_s_ = situation.now_s + config_.busy_s;
+        steadiness_.begin(situation.now_s, runs_are_dear(situation.costs, dear_));
+        last_decide_s_ = situation.now_s;
     }
     near_pages_ = situation.near_pages;
     // Until all pages were looked at, their average is the best guess at the boundary.
@@ -218,14 +198,11 @@ Aim LadderPolicy::aim(const Situation& situation) {
             growth_.looked();
             schedule_.look_at_all(now == Growth::Now::ended ? looks_after_change : 1);
             // What comes now is something else than taking memory was.
-            if (now == Growth::Now::ended) {
-                forget_more_ = changed_readings;
-                busy_until_s_ = situation.now_s + config_.busy_s;
-            }
+            if (now == Growth::Now::ended) steadiness_.learn_anew(situation.now_s);
         }
     }
     const double saved_s = saved_cpu_s(situation);
-    const bool can_be_busy = busy(situation.now_s) && saved_s > 0;
+    const bool can_be_busy = steadiness_.busy(situation.now_s) && saved_s > 0;
     const bool owing = dear_ && saved_s < 0;
     const Mood mood = can_be_busy ? Mood::busy
                       : owing     ? Mood::owing
@@ -276,13 +253,14 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     faded_s_ = situation.now_s;
     // Where cycles are rare, the one that shows a change must already be read with a short memory.
     if (dear_ && !introducing_ && reading.counts.empty() && full_cycles_ > learnt_cycles &&
-        forget_more_ == 0 &&
+        !steadiness_.learning() &&
         surprise_.see(places_.pages(), reading, schedule_.telling_rung(), roomy())) {
         note_change(situation.now_s);
     }
     again_s_ = again_s / 2;
-    scouted_ = dear_ && schedule_.scouting() && forget_more_ == 0 && reading.counts.empty();
-    const Background background{next_forgetting(), boundary_rate_, dear_,
+    scouted_ = dear_ && schedule_.scouting() && !steadiness_.learning() && reading.counts.empty();
+    const double full_part = schedule_.full() ? schedule_.blocks_share() : 0;
+    const Background background{steadiness_.forgetting(full_part), boundary_rate_, dear_,
                                 full_cycles_ >= learning_cycles, prior_};
     splits_.see(pages, reading);
     Lesson lesson(pages, schedule_, reading, background, dice_);
@@ -295,15 +273,14 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     books_.see_rate(sums.touches_per_s);
     looking_s_ = reading.rungs_s.back();
     ++cycles_;
-    full_cycles_ += schedule_.full() ? schedule_.blocks_share() : 0;
+    full_cycles_ += full_part;
 
     const bool all_over = sums.outdated >= outdated_blocks &&
                           double(sums.outdated) >= outdated_part * double(sums.blocks);
-    alarms_ = std::min(most_alarms, alarms_ + (situation.now_s - alarms_at_s_) / turns_fade_s);
-    alarms_at_s_ = situation.now_s;
-    if (!dear_ && all_over && full_cycles_ > learning_cycles && alarms_ >= 1 &&
-        situation.now_s > changed_s_ + outdated_pause_s) {
-        --alarms_;
+    steadiness_.allow_alarms(situation.now_s);
+    if (!dear_ && all_over && full_cycles_ > learning_cycles && steadiness_.may_alarm() &&
+        steadiness_.since_change_s(situation.now_s) > outdated_pause_s) {
+        steadiness_.alarm();
         note_change(situation.now_s);
     }
 
@@ -314,25 +291,12 @@ void LadderPolicy::learn(const Reading& reading, const Situation& situation) {
     if (!dear_ && change_.see(sums.far / all)) note_change(situation.now_s);
 }
 
-// Of the reading at hand; a change is forgotten over some full cycles.
-double LadderPolicy::next_forgetting() {
-    double forgetting = forget_more_ > changed_readings - 1 ? forgetting_changed
-                        : forget_more_ > 0                  ? forgetting_after
-                                                            : forgetting_usual;
-    if (schedule_.full()) forget_more_ = std::max(0.0, forget_more_ - schedule_.blocks_share());
-    return forgetting;
-}
-
 void LadderPolicy::note_change(double now_s) {
-    ++changes_;
-    lasted_s_ = now_s - changed_s_;
-    changed_s_ = now_s;
-    busy_until_s_ = now_s + config_.busy_s;
-    forget_more_ = changed_readings;
+    steadiness_.change(now_s);
     // Without looking again all would stay as it was, so some changes may cost what there is not.
     if (dear_ && saved_cpu_s(last_) <= 0) {
-        if (alarms_ < 1) return;
-        --alarms_;
+        if (!steadiness_.may_alarm()) return;
+        steadiness_.alarm();
     }
     schedule_.forgive();
     schedule_.look_at_all(looks_after_change);
@@ -340,8 +304,7 @@ void LadderPolicy::note_change(double now_s) {
 
 // Parts of huge pages can be told apart now: all are to be looked at, though nothing has changed.
 void LadderPolicy::learn_anew(double now_s) {
-    busy_until_s_ = now_s + config_.busy_s;
-    forget_more_ = changed_readings;
+    steadiness_.learn_anew(now_s);
     schedule_.learn_anew();
     schedule_.look_at_all(looks_after_change);
 }
@@ -354,7 +317,7 @@ void LadderPolicy::split(const Situation& situation, Plan& plan) {
     terms.near_share = double(near_pages_) / double(std::max<uint64_t>(counts.all(), 1));
     terms.loss_ns = situation.loss_ns;
     terms.split_ns = situation.split_ns;
-    terms.stay_s = stay_s(situation.now_s);
+    terms.stay_s = steadiness_.stay_s(situation.now_s);
     terms.most_s =
         config_.bank ? books_.bank().balance_s() - kept_part * books_.bank().allowance_s() : 1e9;
     terms.can_split = situation.can_split;
@@ -380,13 +343,14 @@ Plan LadderPolicy::decide(const Situation& situation) {
     // Once the program is known a scout alone changes little, and where it is dear to look it is
     // dear to think.
     const bool scouted = std::exchange(scouted_, false);
-    if (scouted && !busy(situation.now_s) && situation.now_s < last_decide_s_ + scouts_decide_s) {
+    if (scouted && !steadiness_.busy(situation.now_s) &&
+        situation.now_s < last_decide_s_ + scouts_decide_s) {
         return {};
     }
     const double longest_gap_s = schedule_.longest_gap_s() + looking_s_;
     books_.settle(config_, situation, places_.counts(), longest_gap_s);
     Terms terms;
-    terms.stay_s = stay_s(situation.now_s);
+    terms.stay_s = steadiness_.stay_s(situation.now_s);
     terms.wary = full_cycles_ <= (!dear_ ? learning_cycles : roomy() ? 0 : wary_wholes);
     terms.passed_s = std::max(0.0, situation.now_s - last_decide_s_);
     terms.balance_s = config_.bank ? books_.bank().balance_s() : 1e9;
@@ -403,7 +367,7 @@ Plan LadderPolicy::decide(const Situation& situation) {
     }
     victim_rate_high_ = choice.victim_rate_high;
     places_.recount(choice.near, choice.far, choice.guests, choice.exiles);
-    if (forget_more_ == 0) prior_ = prior_among(choice.pages);
+    if (!steadiness_.learning()) prior_ = prior_among(choice.pages);
     returned_ += choice.returned;
     // Where readings are rare, what moved many will go on with what it could not do at once; what
     // waits for its credit is asked about less and less often.
@@ -475,12 +439,12 @@ TierStatus LadderPolicy::status() const {
     status.touches_per_s = books_.rate();
     status.boundary_rate = boundary_rate_;
     status.cycles = cycles_;
-    status.changes = changes_;
+    status.changes = steadiness_.changes();
     for (const Block& block : places_.pages().blocks) {
         status.blocks += block.pages > 0;
         status.contested_blocks += block.pages > 0 && !block.uniform && !block.huge;
     }
-    status.busy = busy(last_.now_s);
+    status.busy = steadiness_.busy(last_.now_s);
     status.split = splits_.status(places_.pages());
     status.memory_bytes = double(places_.pages().bytes() + sizeof *this);
     return status;
@@ -489,7 +453,7 @@ TierStatus LadderPolicy::status() const {
 Explanation LadderPolicy::explain(PageId page) const {
     Circumstances now;
     now.situation = last_;
-    now.stay_s = stay_s(last_.now_s);
+    now.stay_s = steadiness_.stay_s(last_.now_s);
     now.boundary_rate = boundary_rate_;
     now.victim_rate_high = victim_rate_high_;
     now.bank_balance_s = books_.bank().balance_s();
