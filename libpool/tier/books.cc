@@ -99,7 +99,7 @@ double Books::risk_s(const Situation& situation, double longest_gap_s) const {
 }
 
 void Books::settle(const TierConfig& config, const Situation& situation, const PlaceCounts& counts,
-                   double longest_gap_s) {
+                   double longest_gap_s, double introduction_s) {
     double move_s = situation.move_ns * 1e-9;
     const double touch_s = std::max(situation.loss_ns, 0.0) * 1e-9;
     unnoticed_s_ = std::max(unnoticed_s_, rate_ * touch_s * longest_gap_s);
@@ -108,9 +108,10 @@ void Books::settle(const TierConfig& config, const Situation& situation, const P
     if (config.allowance_s >= 0) {
         bank_.set_allowance(config.allowance_s);
     } else {
-        // Filling near and coming back, twice over; what one bad booking may cost; and two seconds
-        // to be uncertain about.
-        double rule_s = 8 * move_s * double(situation.near_pages) + unnoticed_s_ + 2;
+        // Filling near and coming back, twice over; what one bad booking may cost; the first looks,
+        // which are spent whether anything moves or not; and two seconds to be uncertain about.
+        double rule_s =
+            8 * move_s * double(situation.near_pages) + unnoticed_s_ + introduction_s + 2;
         bank_.set_allowance(std::max(bank_.allowance_s(), rule_s));
     }
 }

@@ -35,8 +35,9 @@ class Books {
     // A reading's touches per second of all pages.
     void see_rate(double touches_per_s);
     // Before a decision: the budget, the reserve, the allowance. longest_gap_s: between bookings.
+    // introduction_s: of CPU, for looks without which nothing would be known, whatever they cost.
     void settle(const TierConfig& config, const Situation& situation, const PlaceCounts& counts,
-                double longest_gap_s);
+                double longest_gap_s, double introduction_s);
 
     const Bank& bank() const { return bank_; }
     // What one exile more may lose until it is noticed, if it gets as hot as near pages are on

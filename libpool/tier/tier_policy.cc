@@ -348,7 +348,10 @@ Plan LadderPolicy::decide(const Situation& situation) {
         return {};
     }
     const double longest_gap_s = schedule_.longest_gap_s() + looking_s_;
-    books_.settle(config_, situation, places_.counts(), longest_gap_s);
+    const double introduction_s =
+        introduction_s_ +
+        (dear_ && introducing_ ? situation.overhead_cpu_s - aimed_overhead_s_ : 0);
+    books_.settle(config_, situation, places_.counts(), longest_gap_s, introduction_s);
     Terms terms;
     terms.stay_s = steadiness_.stay_s(situation.now_s);
     terms.wary = full_cycles_ <= (!dear_ ? learning_cycles : roomy() ? 0 : wary_wholes);
