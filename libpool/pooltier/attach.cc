@@ -137,7 +137,7 @@ class Attached {
         if (thread_.joinable()) thread_.join();
         server_.reset();
         // The process may keep its copy of the userfaultfd: its memory is to be as before.
-        for (const auto& [start, pages] : ranges_) (void)engine_->remove(start);
+        if (engine_) engine_->clear();
         if (process_ >= 0) close(process_);
     }
 

@@ -205,7 +205,7 @@ void Tiering::run() noexcept {
     };
     as_far_as_possible([&] { go_on(); });
     as_far_as_possible([&] {
-        for (const AddressRun& range : book_.ranges()) (void)engine_->remove(range.start);
+        if (engine_) engine_->clear();
     });
     as_far_as_possible([&] { choice_.sampler.reset(); });  // puts back what it has changed
     ended_ = true;

@@ -61,6 +61,7 @@ class Tiering final : public tier::Controlled {
             owner_.follow_if_due(clock_.now_s());
             return clock_.wait(seconds);
         }
+        bool stopped() override { return clock_.stopped(); }
         void stop() { clock_.stop(); }
 
       private:

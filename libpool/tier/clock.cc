@@ -38,6 +38,11 @@ bool SystemClock::wait(double seconds) {
     return !stopped_;
 }
 
+bool SystemClock::stopped() {
+    std::lock_guard guard(lock_);
+    return stopped_;
+}
+
 void SystemClock::stop() {
     std::lock_guard guard(lock_);
     stopped_ = true;

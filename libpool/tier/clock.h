@@ -19,6 +19,7 @@ class Clock {
     virtual double program_cpu_s() = 0;
     // False when it was told to stop; may then return early.
     virtual bool wait(double seconds) = 0;
+    virtual bool stopped() = 0;
 };
 
 // pid 0: this process.
@@ -29,6 +30,7 @@ class SystemClock final : public Clock {
     double thread_cpu_s() override;
     double program_cpu_s() override;
     bool wait(double seconds) override;
+    bool stopped() override;
     // From any thread: wait() returns false from now on.
     void stop();
 

@@ -36,8 +36,16 @@ PageId Engine::allocate(uint32_t blocks) const {
     return at;
 }
 
+// A caller's way to the lock, which the engine's own thread takes again and again.
+std::unique_lock<std::mutex> Engine::enter() const {
+    ++waiting_;
+    std::unique_lock guard(lock_);
+    --waiting_;
+    return guard;
+}
+
 Result<void> Engine::add(const AddressRun& range) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     if (range.pages == 0 || range.start % page_bytes != 0) {
         return fail(EINVAL, "0x%llx with %llu pages is no range of whole pages", hex(range.start),
                     hex(range.pages));
@@ -73,6 +81,7 @@ Result<void> Engine::add(const AddressRun& range) {
     for (PageId page = first; page < tracked->ids.end(); page += block_pages) {
         huge_[page / block_pages] = false;
     }
+    ++range_changes_;
     const Tracked& here = *tracked;
     auto place_in_order = std::find_if(tracked_.begin(), tracked_.end(),
                                        [&](const auto& other) { return other->ids.first > first; });
@@ -82,15 +91,26 @@ Result<void> Engine::add(const AddressRun& range) {
 }
 
 Result<void> Engine::remove(uint64_t start) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     for (size_t i = 0; i < tracked_.size(); ++i) {
         if (tracked_[i]->range.start != start) continue;
         sampler_.remove(tracked_[i]->range);
         policy_.forget(tracked_[i]->ids);
         tracked_.erase(tracked_.begin() + static_cast<ptrdiff_t>(i));
+        ++range_changes_;
         return {};
     }
     return fail(ENOENT, "no tracked range starts at 0x%llx", hex(start));
+}
+
+void Engine::clear() {
+    const auto guard = enter();
+    for (const auto& tracked : tracked_) {
+        sampler_.remove(tracked->range);
+        policy_.forget(tracked->ids);
+    }
+    tracked_.clear();
+    ++range_changes_;
 }
 
 Engine::Tracked* Engine::find(PageId page) const {
@@ -129,7 +149,7 @@ void Engine::run() {
 }
 
 Result<void> Engine::hint(const AddressRun& range, Hint hint) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     bool found = false;
     for (const auto& tracked : tracked_) {
         uint64_t start = std::max(range.start, tracked->range.start);
@@ -148,35 +168,35 @@ Result<void> Engine::hint(const AddressRun& range, Hint hint) {
 }
 
 void Engine::set_nodes(std::vector<int> near, std::vector<int> far) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     config_.near_nodes = std::move(near);
     config_.far_nodes = std::move(far);
     for (const auto& tracked : tracked_) ask_all(*tracked);
 }
 
 void Engine::set_near_limit(uint64_t bytes) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     config_.near_limit_bytes = bytes;
 }
 
 void Engine::set_move_limit(uint64_t bytes_per_s) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     config_.move_limit_bytes_per_s = bytes_per_s;
     move_credit_bytes_ = 0;
 }
 
 void Engine::set_cpu_share(double share) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     policy_.set_cpu_share(share);
 }
 
 void Engine::set_loss_ns(double loss_ns) {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     config_.loss_ns = loss_ns;
 }
 
 EngineStatus Engine::status() const {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     EngineStatus status = totals_;
     status.policy = policy_.status();
     status.sampler = info_;
@@ -201,14 +221,14 @@ EngineStatus Engine::status() const {
 }
 
 Result<Explanation> Engine::explain(uint64_t address) const {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     const Tracked* owner = find_address(address);
     if (!owner) return fail(ENOENT, "0x%llx is in no tracked range", hex(address));
     return policy_.explain(owner->first + PageId((address - owner->range.start) / page_bytes));
 }
 
 std::vector<Engine::Rates> Engine::rates() const {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     std::vector<Rates> all;
     for (const auto& tracked : tracked_) {
         all.push_back({tracked->range.start,
@@ -218,7 +238,7 @@ std::vector<Engine::Rates> Engine::rates() const {
 }
 
 std::vector<TierPolicy::Step> Engine::benefit() const {
-    std::lock_guard guard(lock_);
+    const auto guard = enter();
     return policy_.benefit();
 }
 

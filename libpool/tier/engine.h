@@ -5,7 +5,9 @@
 // by a sampler and a mover that reach it.
 //
 // Threads: run() on one thread; everything else on any. One lock guards ranges and policy; it is
-// held while arming, looking, deciding, and during one batch of moves, never while waiting.
+// held while arming, looking and deciding, and during one batch of moves or one split, never while
+// waiting: a caller on another thread waits so long. What is left of a plan when he has changed the
+// ranges is dropped.
 #pragma once
 
 #include <atomic>
@@ -72,6 +74,8 @@ class Engine {
     Result<void> add(const AddressRun& range);
     // The range that starts there, whole. ENOENT.
     Result<void> remove(uint64_t start);
+    // All of them: their memory is as if it had never been tracked.
+    void clear();
 
     // Cycles and decisions until the clock says stop, or until there is no memory for them.
     void run();
@@ -111,6 +115,8 @@ class Engine {
         AddressRun memory;
     };
 
+    std::unique_lock<std::mutex> enter() const;
+    bool let_callers_in();
     bool cycle();
     bool pause(double seconds);
     bool arm(const Aim& aim, double& start_s);
@@ -122,7 +128,7 @@ class Engine {
     void ask(std::span<const PageId> pages);
     void decide(double now_s);
     void carry_out(const Plan& plan);
-    void split(const Plan& plan);
+    bool split(const Plan& plan);
     std::string why_no_split() const;
     uint64_t move_some(std::span<const PageId> pages, const std::vector<int>& targets, Place where);
     void learn_call_cost(uint64_t address);
@@ -146,10 +152,12 @@ class Engine {
     Kernel& kernel_;
     Clock& clock_;
 
-    mutable std::mutex lock_;  // guards all below
+    mutable std::atomic<int> waiting_ = 0;  // callers that want the lock
+    mutable std::mutex lock_;               // guards all below
     EngineConfig config_;
     std::vector<std::unique_ptr<Tracked>> tracked_;  // by ids.first
     uint64_t next_id_ = 0;
+    uint64_t range_changes_ = 0;
     std::vector<Armed> armed_;
     std::vector<bool> huge_;  // by block: one huge page, when last looked at
     uint64_t refresh_at_ = 0;

@@ -15,6 +15,7 @@ namespace {
 constexpr size_t asked_at_once = 16384;    // pages
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
+constexpr double let_in_s = 1e-4;          // enough to wake up whoever waits for the lock
 
 bool contains(const std::vector<int>& nodes, int node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
@@ -78,9 +79,20 @@ void Engine::decide(double now_s) {
     ++totals_.decisions;
     totals_.wanted_pages += plan.demote.size() + plan.promote.size();
     double cpu_before_s = clock_.thread_cpu_s();
-    split(plan);
-    carry_out(plan);
+    if (split(plan)) carry_out(plan);
     cpu_in_moves_s_ += clock_.thread_cpu_s() - cpu_before_s;
+}
+
+// Between two batches, with the lock held: moves take as long as they take, and who adds memory or
+// gives a hint meanwhile is not to wait for them. False: what is left of the plan is void.
+bool Engine::let_callers_in() {
+    if (clock_.stopped()) return false;
+    if (waiting_ == 0) return true;
+    const uint64_t changes = range_changes_;
+    lock_.unlock();
+    const bool go_on = clock_.wait(let_in_s);
+    lock_.lock();
+    return go_on && range_changes_ == changes;
 }
 
 std::string Engine::why_no_split() const {
@@ -90,7 +102,8 @@ std::string Engine::why_no_split() const {
     return split_cost_.hopeless();
 }
 
-void Engine::split(const Plan& plan) {
+// False: the rest of the plan is void.
+bool Engine::split(const Plan& plan) {
     for (const auto& tracked : tracked_) {
         if (!plan.huge_again || !std::exchange(tracked->no_huge, false)) continue;
         // Where that is refused it was refused before, too.
@@ -98,6 +111,7 @@ void Engine::split(const Plan& plan) {
                                HugePages::usual);
     }
     for (PageId page : plan.split) {
+        if (!let_callers_in()) return false;
         Tracked* owner = find(page);
         if (!owner || find(page + block_pages - 1) != owner) continue;
         const double start_s = clock_.now_s();
@@ -108,7 +122,7 @@ void Engine::split(const Plan& plan) {
         if (!done) {
             ++totals_.unsplit_blocks;
             trouble(done.error().sentence);
-            if (!split_cost_.hopeless().empty()) return;
+            if (!split_cost_.hopeless().empty()) return true;
             continue;
         }
         ++totals_.split_blocks;
@@ -121,6 +135,7 @@ void Engine::split(const Plan& plan) {
                                      owner->range.pages * page_bytes, HugePages::none);
         if (!told) totals_.split_note = told.error().sentence;
     }
+    return true;
 }
 
 // The first `wanted` pages or a few more, `most` at most, without cutting a huge one: it moves
@@ -140,7 +155,6 @@ uint64_t Engine::whole_units(std::span<const PageId> pages, uint64_t wanted, uin
 // Room first, then move, in batches, with the room asked anew before each.
 void Engine::carry_out(const Plan& plan) {
     const double start_s = clock_.now_s();
-    const uint64_t limit = config_.near_limit_bytes / page_bytes;
     std::span<const PageId> demote = plan.demote, promote = plan.promote;
     const bool known = move_cost_.known();
     uint64_t near_pages = policy_.status().near_pages;
@@ -151,7 +165,8 @@ void Engine::carry_out(const Plan& plan) {
     };
     int64_t own_room = room_now(), vacated = 0;
     const OneCpu stay;
-    while (!demote.empty() || !promote.empty()) {
+    while ((!demote.empty() || !promote.empty()) && let_callers_in()) {
+        const uint64_t limit = config_.near_limit_bytes / page_bytes;
         if (clock_.now_s() - start_s > carry_out_limit_s) break;
         if (config_.move_limit_bytes_per_s > 0 && move_credit_bytes_ < page_bytes) break;
         const int64_t free = std::min(own_room, room_now() + vacated);

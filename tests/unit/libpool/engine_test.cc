@@ -2,7 +2,9 @@
 // The whole engine in simulated time.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "simulated_engine.h"
 
@@ -101,6 +103,78 @@ TEST(Engine, TheDryMoverSamplesDecidesAndMovesNothing) {
     EXPECT_EQ(world.total_moves(), 0u);
     EXPECT_EQ(status.promoted_pages, 0u);
     EXPECT_GT(status.reasons[ECANCELED], 60u);
+}
+
+// A long plan in batches that take a moment of real time each; on the fifth another thread calls.
+struct CalledInTheMiddle final : Mover {
+    explicit CalledInTheMiddle(std::function<void(Engine&)> call)
+        : call_(std::move(call)), kernel_mover_(world) {
+        heat_up(world, 0, 20000, 300, 300);
+        world.end_s = 5;
+        // Whoever waits for the lock gets it while others sleep.
+        world.at_time = [&](double) {
+            if (batches >= 5) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        };
+    }
+    void run() {
+        ASSERT_TRUE(engine.add({0, 10240}));
+        ASSERT_TRUE(engine.add({10240 * page_bytes, 9760}));
+        engine.run();
+        ASSERT_TRUE(caller_.joinable()) << batches << " batches: too few to tell";
+        caller_.join();
+    }
+    MoveReport move(pid_t pid, std::span<const uint64_t> pages, int target) override {
+        if (++batches == 5) {
+            caller_ = std::thread([this] {
+                call_(engine);
+                batches_then = batches.load();
+                called = true;
+            });
+        }
+        for (uint64_t page : pages) of_first_range_later += called && page < 10240 * page_bytes;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        return kernel_mover_.move(pid, pages, target);
+    }
+
+    World world{20000};
+    std::atomic<int> batches = 0, batches_then = 0;
+    std::atomic<bool> called = false;
+    uint64_t of_first_range_later = 0;
+
+  private:
+    std::function<void(Engine&)> call_;
+    KernelMover kernel_mover_;
+    std::unique_ptr<TierPolicy> policy_ = make_tier_policy({});
+    std::thread caller_;
+
+  public:
+    Engine engine{world, *policy_, *this, world, world, config_with_limit(20000)};
+};
+
+TEST(Engine, WhoGivesAHintWaitsForOneBatchAndNotForThePlan) {
+    CalledInTheMiddle one([](Engine& engine) { EXPECT_TRUE(engine.hint({0, 100}, Hint::hot)); });
+    one.run();
+    EXPECT_LE(one.batches_then, 6);
+    EXPECT_GT(one.batches, 12) << "the plan was over anyway";
+}
+
+TEST(Engine, WhatIsLeftOfAPlanIsDroppedWhenRangesHaveChanged) {
+    CalledInTheMiddle one([](Engine& engine) { EXPECT_TRUE(engine.remove(0)); });
+    one.run();
+    EXPECT_EQ(one.of_first_range_later, 0u);
+    EXPECT_LE(one.batches_then, 6);
+    EXPECT_EQ(one.engine.status().ranges, 1u);
+}
+
+TEST(Engine, ClearLeavesNothingTracked) {
+    World world(2000);
+    heat_up(world, 0, 200, 300, 1);
+    Trip run(world, config_with_limit(500));
+    ASSERT_GT(run.engine.status().tracked_bytes, 0u);
+    run.engine.clear();
+    EXPECT_EQ(run.engine.status().ranges, 0u);
+    EXPECT_EQ(run.engine.status().policy.near_pages + run.engine.status().policy.far_pages, 0u);
+    EXPECT_TRUE(run.engine.add({0, 2000})) << "the same memory again";
 }
 
 TEST(Engine, KeepsToItsCpuBudget) {

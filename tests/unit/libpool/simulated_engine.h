@@ -184,6 +184,7 @@ class World final : public Sampler, public Kernel, public Clock {
         if (at_time) at_time(now_s_);
         return now_s_ < end_s;
     }
+    bool stopped() override { return false; }
 
     // So that it takes no memory later.
     void reserve() {

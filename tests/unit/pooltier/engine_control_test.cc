@@ -60,6 +60,7 @@ class Machine final : public Sampler, public Kernel, public Clock {
     double end_s = 0;
 
   private:
+    bool stopped() override { return false; }
     double time_s_ = 0, armed_at_s_ = 0;
     Look look_;
 };

@@ -77,6 +77,7 @@ class Machine final : public Kernel, public Clock {
         now_ = end;
         return now_ < double(trace.epochs()) * length;
     }
+    bool stopped() override { return false; }
 
     trace::Trace trace;
     std::vector<int> nodes;
