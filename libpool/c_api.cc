@@ -2,6 +2,7 @@
 // The C face: checks arguments, turns Results into (negative errno, sentence). No exception leaves
 // it: what the standard library throws is lack of memory.
 #include <pool/pool.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -134,13 +135,30 @@ constexpr OptionRange option_ranges[] = {
     {1, 86400000},                              // stay
     {10, 60000},                                // decide
     {0, std::numeric_limits<uint64_t>::max()},  // seed
+    {0, 1},                                     // control socket
 };
 
 }  // namespace
 
 struct pool_tiering {
     std::unique_ptr<tier::Tiering> value;
+    pid_t owner = getpid();
 };
+
+// A forked child has a copy of it and none of its threads: its locks may be held for ever, so
+// nothing of it is touched there.
+static bool is_a_copy(const pool_tiering* tiering) { return tiering->owner != getpid(); }
+
+// As guarded().
+template <typename Body>
+static int with(const pool_tiering* tiering, Body body) {
+    return guarded([&] {
+        if (!is_a_copy(tiering)) return body(*tiering->value);
+        return report(Error{ECHILD, text("process %d has begun this tiering: a forked child is not "
+                                         "tiered, and may only stop it",
+                                         tiering->owner)});
+    });
+}
 
 const char* pool_version(void) { return "0.2"; }
 const char* pool_last_error(void) { return last_sentence.c_str(); }
@@ -351,6 +369,9 @@ int pool_options_set(pool_options* options, pool_option option, uint64_t value) 
         case POOL_OPTION_SEED:
             wish.policy.seed = value;
             break;
+        case POOL_OPTION_CONTROL:
+            wish.control = value == 1;
+            break;
     }
     return 0;
 }
@@ -372,7 +393,10 @@ int pool_tiering_start(const pool_topology* topology, const pool_options* option
     });
 }
 
-void pool_tiering_stop(pool_tiering* tiering) { delete tiering; }
+void pool_tiering_stop(pool_tiering* tiering) {
+    if (tiering && is_a_copy(tiering)) return;
+    delete tiering;
+}
 
 int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes) {
     auto start = reinterpret_cast<uint64_t>(base);
@@ -380,15 +404,16 @@ int pool_tiering_add(pool_tiering* tiering, void* base, size_t bytes) {
     if (start % page_bytes != 0 || bytes % page_bytes != 0) {
         return refuse("base and bytes must be multiples of 4096");
     }
-    return guarded([&] {
-        return report(tiering->value->engine().add({start, bytes / page_bytes}));
+    return with(tiering, [&](tier::Tiering& running) {
+        return report(running.engine().add({start, bytes / page_bytes}));
     });
 }
 
 int pool_tiering_remove(pool_tiering* tiering, void* base) {
     if (!tiering) return refuse("tiering must not be NULL");
-    return guarded(
-        [&] { return report(tiering->value->engine().remove(reinterpret_cast<uint64_t>(base))); });
+    return with(tiering, [&](tier::Tiering& running) {
+        return report(running.engine().remove(reinterpret_cast<uint64_t>(base)));
+    });
 }
 
 int pool_hint(pool_tiering* tiering, const void* base, size_t bytes, pool_hint_kind hint) {
@@ -402,11 +427,14 @@ int pool_hint(pool_tiering* tiering, const void* base, size_t bytes, pool_hint_k
     uint64_t start = reinterpret_cast<uint64_t>(base) & ~(page_bytes - 1);
     uint64_t end = reinterpret_cast<uint64_t>(base) + bytes;
     tier::AddressRun range{start, (end - start + page_bytes - 1) / page_bytes};
-    return guarded([&] { return report(tiering->value->engine().hint(range, hints[hint])); });
+    return with(tiering, [&](tier::Tiering& running) {
+        return report(running.engine().hint(range, hints[hint]));
+    });
 }
 
 uint64_t pool_tiering_stat(const pool_tiering* tiering, pool_stat stat) {
     auto ns = [](double seconds) { return static_cast<uint64_t>(std::max(seconds, 0.0) * 1e9); };
+    if (is_a_copy(tiering)) return 0;
     const tier::EngineStatus now = tiering->value->engine().status();
     switch (stat) {
         case POOL_STAT_WINDOWS:
@@ -448,14 +476,14 @@ uint64_t pool_tiering_stat(const pool_tiering* tiering, pool_stat stat) {
 }
 
 int pool_tiering_failure(const pool_tiering* tiering, size_t index, int* reason, uint64_t* pages) {
-    return guarded([&] {
-        return nth_reason(tiering->value->engine().status().reasons, index, reason, pages);
+    return with(tiering, [&](tier::Tiering& running) {
+        return nth_reason(running.engine().status().reasons, index, reason, pages);
     });
 }
 
 int pool_tiering_status(const pool_tiering* tiering, char* buffer, size_t buffer_bytes) {
-    return guarded([&] {
-        std::string status = tiering->value->describe();
+    return with(tiering, [&](tier::Tiering& running) {
+        const std::string status = running.describe();
         if (buffer && buffer_bytes > 0) {
             size_t copied = std::min(status.size(), buffer_bytes - 1);
             std::memcpy(buffer, status.data(), copied);
@@ -468,9 +496,9 @@ int pool_tiering_status(const pool_tiering* tiering, char* buffer, size_t buffer
 int pool_drain(pool_tiering* tiering, int node, uint64_t deadline_ms, pool_progress progress,
                void* context, pool_moved** out) {
     if (!tiering || !out) return refuse("tiering and out must not be NULL");
-    return guarded([&] {
+    return with(tiering, [&](tier::Tiering& running) {
         Progress forward = forwarded(progress, context);
-        auto result = tiering->value->drain(node, double(deadline_ms) * 1e-3, forward);
+        auto result = running.drain(node, double(deadline_ms) * 1e-3, forward);
         if (!result) return report(result);
         bool stopped = result->stopped;
         *out = new pool_moved{std::move(*result)};
@@ -480,7 +508,7 @@ int pool_drain(pool_tiering* tiering, int node, uint64_t deadline_ms, pool_progr
 
 int pool_readmit(pool_tiering* tiering, int node) {
     if (!tiering) return refuse("tiering must not be NULL");
-    return guarded([&] { return report(tiering->value->readmit(node)); });
+    return with(tiering, [&](tier::Tiering& running) { return report(running.readmit(node)); });
 }
 
 // ---- pages ----

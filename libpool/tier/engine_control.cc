@@ -140,6 +140,11 @@ void EngineControl::set_nodes(TierNodes nodes) {
     apply_nodes();
 }
 
+void EngineControl::look_anew() {
+    std::lock_guard guard(lock_);
+    engine_.set_nodes(nodes_.near, nodes_.far);
+}
+
 TierNodes EngineControl::nodes() const {
     std::lock_guard guard(lock_);
     return nodes_;

@@ -33,6 +33,8 @@ class EngineControl final : public Controlled {
 
     // Nodes came or went.
     void set_nodes(TierNodes nodes);
+    // Somebody else has moved many pages.
+    void look_anew();
     // Those that the engine has: without the ones that leave.
     TierNodes nodes() const;
 

@@ -2,6 +2,7 @@
 #include "tier/tiering.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -61,16 +62,57 @@ class RateMap {
     std::vector<Engine::Rates> ranges_;
 };
 
+std::string remarks(const SamplerChoice& choice) {
+    std::string said;
+    for (const SamplerState& state : choice.refused) {
+        said += "; not by " + state.name + ": " + state.why;
+    }
+    if (choice.sampler->info().writes_only) {
+        said += "; reads are not seen, so pages that are near without it stay near";
+    }
+    return said;
+}
+
 double mib(uint64_t bytes) { return double(bytes) / (1 << 20); }
 
 }  // namespace
+
+// Never destroyed: a Tiering may be static.
+class Tiering::Living {
+  public:
+    static Living& all() {
+        static auto& living = *new Living;
+        return living;
+    }
+    void add(Tiering* one) {
+        std::lock_guard guard(lock_);
+        members_.push_back(one);
+    }
+    void remove(Tiering* one) {
+        std::lock_guard guard(lock_);
+        std::erase(members_, one);
+    }
+
+  private:
+    Living() {
+        pthread_atfork([] { all().lock_.lock(); }, [] { all().lock_.unlock(); },
+                       [] {
+                           for (Tiering* one : all().members_) one->abandon_in_child();
+                           all().lock_.unlock();
+                       });
+    }
+    std::mutex lock_;
+    std::vector<Tiering*> members_;
+};
 
 Tiering::Tiering(const Topology& topology, const TieringWish& wish)
     : dry_(wish.dry),
       kernel_(make_kernel()),
       mover_(make_mover(*kernel_, dry_)),
       nodes_(topology),
-      seen_(nodes_with_memory()) {}
+      seen_(nodes_with_memory()) {
+    Living::all().add(this);
+}
 
 Result<std::unique_ptr<Tiering>> Tiering::start(const Topology& topology, const TieringWish& wish) {
     if (topology.tier_names.size() < 2) return fail(EOPNOTSUPP, "%s", topology.reason.c_str());
@@ -83,6 +125,7 @@ Result<void> Tiering::begin(const Topology& topology, const TieringWish& wish) {
     if (auto works = check_moving_works(*kernel_); !works) return works;
     auto choice = choose_sampler(wish.sampler);
     if (!choice) return fail(EOPNOTSUPP, "%s", choice.error().sentence.c_str());
+    not_told_ = remarks(*choice);
     sampler_ = std::move(choice->sampler);
     policy_ = make_tier_policy(wish.policy);
     EngineConfig config = wish.engine;
@@ -97,6 +140,22 @@ Result<void> Tiering::begin(const Topology& topology, const TieringWish& wish) {
         probe_ = std::make_unique<LatencyProbe>(*loads_, told_.near, told_.far);
     }
     engine_ = std::make_unique<Engine>(*sampler_, *policy_, *mover_, *kernel_, clock_, config);
+    About about{.target = 0,
+                .tenant = "",
+                .refused = choice->refused,
+                .nodes = told_,
+                .cpu_share = wish.policy.cpu_share,
+                .delta = wish.policy.delta};
+    control_ = std::make_unique<EngineControl>(*engine_, *kernel_, clock_, std::move(about),
+                                               config.near_limit_bytes);
+    if (wish.control) {
+        auto server = ControlServer::start(*control_);
+        if (server) {
+            server_ = std::move(*server);
+        } else {
+            not_told_ += "; pooltier cannot ask it: " + server.error().sentence;
+        }
+    }
     {
         SignalsBlocked inherited;
         thread_ = std::thread([this] { engine_->run(); });
@@ -107,7 +166,13 @@ Result<void> Tiering::begin(const Topology& topology, const TieringWish& wish) {
     return {};
 }
 
+void Tiering::abandon_in_child() {
+    if (server_) server_->abandon_in_child();
+}
+
 Tiering::~Tiering() {
+    Living::all().remove(this);
+    server_.reset();
     clock_.stop();
     {
         std::lock_guard guard(stop_lock_);
@@ -116,6 +181,8 @@ Tiering::~Tiering() {
     stop_changed_.notify_all();
     if (watch_.joinable()) watch_.join();
     if (thread_.joinable()) thread_.join();
+    // A forked child may hold the userfaultfd for longer: the memory is to be as before.
+    if (engine_) engine_->clear();
 }
 
 // Without memory for it there is no watch for this second, and the engine goes on with what it
@@ -136,6 +203,7 @@ void Tiering::watch_once() {
     std::string has_memory = nodes_with_memory();
     std::lock_guard guard(nodes_lock_);
     if (has_memory != seen_) take_stock(has_memory);
+    follow_nodes();
     if (!probe_ || !probe_->step(clock_.now_s())) return;
     ProbeReading reading = probe_->reading();
     if (reading.known) engine_->set_loss_ns(reading.loss_ns());
@@ -151,9 +219,15 @@ void Tiering::take_stock(const std::string& has_memory) {
 }
 
 void Tiering::tell_nodes() {
-    if (nodes_.now() == told_) return;
-    told_ = nodes_.now();
-    engine_->set_nodes(told_.near, told_.far);
+    control_->set_nodes(nodes_.now());
+    follow_nodes();
+}
+
+// poold may have said that one of them leaves.
+void Tiering::follow_nodes() {
+    TierNodes now = control_->nodes();
+    if (now == told_) return;
+    told_ = std::move(now);
     if (probe_) probe_->set_nodes(told_.near, told_.far);
 }
 
@@ -185,8 +259,7 @@ Result<Evacuation> Tiering::drain(int node, double seconds, const Progress& prog
                      [&] { return find_pages(*kernel, 0, site); },
                      [&](uint64_t address) { return rates.of(address); }};
     auto drained = tier::drain(task, world, progress);
-    std::lock_guard guard(nodes_lock_);
-    engine_->set_nodes(told_.near, told_.far);  // it looks anew where all pages are
+    control_->look_anew();
     return drained;
 }
 
@@ -205,6 +278,13 @@ std::string Tiering::describe() const {
         "%llu demoted, %llu failed",
         number(now.cycles), now.sampler.name.c_str(), mib(now.near_bytes), mib(now.far_bytes),
         number(now.promoted_pages), number(now.demoted_pages), number(now.failed_pages));
+    const BankStatus& bank = now.policy.bank;
+    out += text(
+        "; it costs at most %.3f s or %.1f MiB moved beyond its share of the CPU, %.3f s "
+        "before it is noticed and %.3f s of doubt (pooltier status %d says more)",
+        bank.allowance_s, bank.allowance_bytes / (1 << 20), bank.unnoticed_s, bank.margin_s,
+        getpid());
+    out += not_told_;
     if (now.loss_ns <= 0) out += "; near memory is no faster now, so nothing is promoted";
     if (now.ranges == 0) out += "; nothing is tracked";
     const int balancing = read_numa_balancing("").value_or(0);

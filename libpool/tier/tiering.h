@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tiering of this process: the engine with all that it needs, on a thread of its own, and a
-// watch that tells it once a second which nodes there are and what near memory saves.
+// The tiering of this process: the engine with all that it needs, on a thread of its own, a watch
+// that tells it once a second which nodes there are and what near memory saves, and the control
+// socket, for pooltier and poold. In a forked child it is a copy without threads, which lets go of
+// the socket and is good for nothing else, not even to be destroyed.
 //
 // Threads: any, at once; nobody during or after the destructor.
 #pragma once
@@ -12,7 +14,9 @@
 #include <thread>
 
 #include "evacuate.h"
+#include "tier/control.h"
 #include "tier/engine.h"
+#include "tier/engine_control.h"
 #include "tier/nodes.h"
 #include "tier/probe.h"
 #include "topology.h"
@@ -25,6 +29,7 @@ struct TieringWish {
     std::string sampler = "auto";  // a name of sampler_choice.h
     bool dry = false;              // decides, moves nothing
     double loss_ns = 0;            // what a near access saves; 0: measured now and all along
+    bool control = true;           // pooltier and poold may ask it, and set limits
 };
 
 class Tiering {
@@ -50,7 +55,12 @@ class Tiering {
     void run_watch();
     void watch_once();
     void tell_nodes();
+    void follow_nodes();
+    void abandon_in_child();
     void take_stock(const std::string& has_memory);
+
+    // Those there are, for fork().
+    class Living;
 
     const bool dry_;
     std::unique_ptr<Kernel> kernel_;
@@ -59,12 +69,15 @@ class Tiering {
     std::unique_ptr<TierPolicy> policy_;
     SystemClock clock_;
     std::unique_ptr<Engine> engine_;
+    std::unique_ptr<EngineControl> control_;
+    std::unique_ptr<ControlServer> server_;
+    std::string not_told_;  // of the choice of the sampler, and why there is no control socket
     std::unique_ptr<LoadSource> loads_;
     std::unique_ptr<LatencyProbe> probe_;  // none when the gain was given; under nodes_lock_
 
     std::mutex nodes_lock_;  // guards nodes_, told_, seen_, probe_
     NodeBook nodes_;
-    TierNodes told_;    // what the engine was told last
+    TierNodes told_;    // those that the engine has
     std::string seen_;  // the kernel's list of nodes with memory, when last read
     std::mutex drain_lock_;
 

@@ -76,6 +76,9 @@ def a_grant_may_go_in_the_middle_of_moves_and_come_again(rack):
     sh(rack, "h1", "libpool-tiers 300 >/tmp/through 2>&1 & echo $! >/tmp/through.pid").must()
     until(lambda: "\n4 s:" in through(rack), 60, lambda: f"it does not start: {through(rack)}")
     expect(" 0 of 3072 pages on node 0" not in through(rack).splitlines()[-1], f"nothing moves: {through(rack)}")
+    shown = sh(rack, "h1", "pooltier status $(cat /tmp/through.pid)").must().out
+    for words in (" tiered for", "promise   with probability", "near nodes 0, far nodes 1"):
+        expect_in(words, shown, "pooltier status of a program that links libpool")
     rack.fmctl("grant", "release", "far", "--wait=60").must()
     expect(node_of_far(rack) is None, "node 1 is still there after the release")
     rack.create("far", "256M", "h1")

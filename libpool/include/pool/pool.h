@@ -204,6 +204,8 @@ enum pool_option {
                                   hot */
     POOL_OPTION_DECIDE_MS = 6, /* at least so long between two decisions, default 200; 10…60000 */
     POOL_OPTION_SEED = 7,      /* of the randomised window lengths, default 1 */
+    POOL_OPTION_CONTROL = 8,   /* 1 (default): a control socket, at which `pooltier` and poold of the
+                                  same user or root can ask, and set limits; 0: none. Since 0.2 */
 };
 
 int pool_options_new(pool_options** out);
@@ -214,8 +216,9 @@ int pool_options_set(pool_options* options, enum pool_option option, uint64_t va
 int pool_options_record_to(pool_options* options, const char* path);
 
 /*
- * Starts a thread that samples, decides and moves, and one that looks once a second what nodes
- * there are: memory that is plugged later is used, memory that goes is no trouble. The topology is
+ * Starts a thread that samples, decides and moves, one that looks once a second what nodes there
+ * are (memory that is plugged later is used, memory that goes is no trouble), and one for the
+ * control socket. The topology is
  * copied. -EOPNOTSUPP when there is nothing to tier or no sampler works, with the reason; it never
  * starts and then does nothing. As root on a kernel without the others it takes DAMON, of which a
  * machine has one: it is refused while somebody else's runs, switches DAMON_STAT off, and puts both
@@ -223,7 +226,10 @@ int pool_options_record_to(pool_options* options, const char* path);
  */
 int pool_tiering_start(const pool_topology* topology, const pool_options* options,
                        pool_tiering** out);
-/* Ends its threads (one may be in a move of up to 512 pages), removes all protection. Pages stay.
+/*
+ * Ends its threads (one may be in a move of up to 512 pages), removes all protection. Pages stay.
+ * In a forked child it does nothing: what there is of the tiering there is a copy without threads,
+ * and all other calls for it are refused (-ECHILD; pool_tiering_stat() gives 0).
  */
 void pool_tiering_stop(pool_tiering* tiering);
 

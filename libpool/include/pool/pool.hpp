@@ -270,9 +270,10 @@ class Tiering {
     }
 
     std::string status() const {
-        char text[1024];
-        pool_tiering_status(get(), text, sizeof text);
-        return text;
+        std::string words(2048, '\0');
+        const int length = pool_tiering_status(get(), words.data(), words.size());
+        words.resize(std::min(words.size() - 1, size_t(std::max(length, 0))));
+        return words;
     }
 
   private:

@@ -8,6 +8,7 @@
 //                                   node, until SIGTERM; prints one line a second, exit 1 when a
 //                                   word is wrong
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <pool/pool.hpp>
 #include <random>
 #include <thread>
@@ -89,6 +91,58 @@ void declared(int near, int far) {
     must(count_on(arena.base(), 2 << 20, far) == 512, "and lies there");
     value(turned.measure(), "tiers can be measured");
     std::printf("        %s\n", turned.reason().c_str());
+}
+
+// Exit code of a child that does `what`; -1 when it does not end within 20 s.
+template <typename What>
+int in_a_child(What what) {
+    std::fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) _exit(what());
+    const auto deadline = Clock::now() + std::chrono::seconds(20);
+    int how = 0;
+    while (waitpid(child, &how, WNOHANG) == 0) {
+        if (Clock::now() > deadline) return kill(child, SIGKILL), waitpid(child, &how, 0), -1;
+        usleep(10000);
+    }
+    return WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+}
+
+// A server that forks for each client has a copy of the tiering in each of them.
+void forked_children(const pool::Topology& topology) {
+    constexpr size_t bytes = 4 << 20;
+    auto arena = value(pool::Arena::create(topology, 1, bytes, POOL_ARENA_SMALL), "another arena");
+    fill(arena.base(), bytes);
+    std::optional tiering = value(pool::Tiering::start(topology), "and its tiering");
+    value(tiering->add(arena.base(), bytes), "which tracks it");
+    while (tiering->stat(POOL_STAT_WINDOWS) == 0) usleep(10000);
+    for (int round = 0; round < 20; ++round) {
+        const int code = in_a_child([&] {
+            const auto hint = tiering->hint(arena.base(), bytes, POOL_HINT_HOT);
+            if (hint || hint.error().code != ECHILD) return 1;
+            if (tiering->stat(POOL_STAT_WINDOWS) != 0) return 2;
+            if (wrong_words(arena.base(), bytes) > 0) return 3;
+            tiering.reset();
+            return 0;
+        });
+        if (code != 0)
+            must(false, "a forked child may stop its copy: it ended with " + std::to_string(code));
+    }
+    must(true, "20 forked children are refused hints, read right words and may stop their copy");
+
+    // It lives on with a copy of all descriptors.
+    std::fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    tiering.reset();
+    auto again =
+        value(pool::Tiering::start(topology), "tiering ends and starts while a child lives");
+    value(again.add(arena.base(), bytes), "and tracks the same memory again");
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
 }
 
 void hints_and_drain(const pool::Topology& topology, int near, int far) {
@@ -181,5 +235,6 @@ int main(int argc, char** argv) {
     weights(topology, near, far);
     declared(near, far);
     hints_and_drain(topology, near, far);
+    forked_children(topology);
     return 0;
 }
