@@ -204,7 +204,7 @@ class Attached {
         if (!mappings || kernel_->ended()) return;
         std::map<uint64_t, uint64_t> now;
         for (const Mapping& mapping : *mappings) {
-            if (!is_private_memory(mapping)) continue;
+            if (!is_private_memory(mapping) || is_sparse(mapping, machine_bytes())) continue;
             if (mapping.bytes() < wish_.settings.min_range_bytes) continue;
             now[mapping.start] = mapping.bytes() / libpool::page_bytes;
         }

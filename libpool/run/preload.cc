@@ -4,6 +4,7 @@
 // descriptors and no memory of the program's malloc (but what the C library takes for a thread),
 // and nothing of it runs in a forked child. It has three threads: one tiers, one answers, and one
 // waits for the end.
+#include <link.h>
 #include <linux/mempolicy.h>
 #include <poll.h>
 #include <pthread.h>
@@ -25,6 +26,7 @@
 #include "signals.h"
 #include "steady.h"
 #include "tier/control.h"
+#include "uapi.h"
 
 namespace {
 
@@ -33,7 +35,9 @@ using namespace libpool;
 // Of memory that a program may lock as a whole (mlockall).
 // Choosing what moves takes 180 KiB of stack, the rest some 40.
 constexpr size_t tiering_stack_bytes = 384 << 10, small_stack_bytes = 64 << 10;
-constexpr size_t large_stack_bytes = 2 << 20;  // where the program's thread-local data fill those
+// The C library's own of a thread: what describes it, and room for thread-local data of libraries
+// that come later. Some 4 KiB, unless more room was asked for (GLIBC_TUNABLES).
+constexpr size_t thread_descriptor_bytes = 16 << 10;
 constexpr int refused_code = 125;  // as pooltier run ends when it may not go on untiered
 
 // Made once, never freed: at the program's end its threads may be anywhere.
@@ -183,14 +187,30 @@ void in_child() {
     if (Preloaded* parents = preloaded.exchange(nullptr)) parents->tiering.forked();
 }
 
+// No less than the C library takes out of a new thread's stack. It refuses one (EINVAL) only when
+// next to nothing would be left; a thread of ours would end the program soon after it began.
+size_t taken_of_a_stack() {
+    size_t bytes = thread_descriptor_bytes;
+    const auto count = [](dl_phdr_info* object, size_t, void* sum) {
+        for (size_t i = 0; i < object->dlpi_phnum; ++i) {
+            const auto& part = object->dlpi_phdr[i];
+            if (part.p_type != PT_TLS) continue;
+            // Each piece is aligned, and then the whole of them, and what is above them.
+            *static_cast<size_t*>(sum) += part.p_memsz + 3 * part.p_align;
+        }
+        return 0;
+    };
+    dl_iterate_phdr(count, &bytes);
+    return (bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
 // On a stack of our own, which is not tracked. By the program's thread: the C library takes some
 // bytes for a new one from malloc, and for a thread that has never called it 64 MiB of addresses.
 Result<void> start_thread(Preloaded& self, Preloaded::Thread& thread, void* (*main)(void*),
                           const char* name, size_t stack_bytes) {
+    const size_t bytes = stack_bytes + taken_of_a_stack();
     int code = ENOMEM;
-    for (size_t bytes : {stack_bytes, large_stack_bytes}) {
-        void* stack = run::heap::take(bytes, 4096);
-        if (!stack) break;
+    if (void* stack = run::heap::take(bytes, page_bytes)) {
         pthread_attr_t attributes;
         pthread_attr_init(&attributes);
         pthread_attr_setstack(&attributes, stack, bytes);
@@ -202,7 +222,6 @@ Result<void> start_thread(Preloaded& self, Preloaded::Thread& thread, void* (*ma
             return {};
         }
         run::heap::give(stack);
-        if (code != EINVAL) break;
     }
     return fail(code, "no thread for it: %s", errno_text(code).c_str());
 }

@@ -33,9 +33,9 @@ AddressRun run_between(uint64_t start, uint64_t end) { return {start, (end - sta
 }  // namespace
 
 const char* name_of(LeftOut why) {
-    constexpr const char* names[left_out_kinds] = {"file",      "shared",    "hugetlb",
-                                                   "no access", "read-only", "special",
-                                                   "small",     "ours",      "surplus"};
+    constexpr const char* names[left_out_kinds] = {"file",      "shared",  "hugetlb", "no access",
+                                                   "read-only", "special", "small",   "sparse",
+                                                   "ours",      "surplus"};
     return names[size_t(why)];
 }
 
@@ -51,7 +51,7 @@ std::string Selection::describe() const {
 }
 
 Selection select(std::span<const tier::Mapping> mappings, std::span<const AddressRun> ours,
-                 uint64_t min_bytes) {
+                 uint64_t min_bytes, uint64_t memory_bytes) {
     Selection selection;
     for (const tier::Mapping& mapping : mappings) {
         auto why = reason_against(mapping);
@@ -59,6 +59,7 @@ Selection select(std::span<const tier::Mapping> mappings, std::span<const Addres
             if (overlap(mapping.start, mapping.end, own.start, own.end())) why = LeftOut::ours;
         }
         if (!why && mapping.bytes() < min_bytes) why = LeftOut::small;
+        if (!why && tier::is_sparse(mapping, memory_bytes)) why = LeftOut::sparse;
         if (!why && selection.mappings.size() >= range_limit) why = LeftOut::surplus;
         if (!why) {
             selection.mappings.push_back(run_between(mapping.start, mapping.end));

@@ -29,10 +29,11 @@ enum class LeftOut : uint8_t {
     read_only,
     special,  // the kernel's: [vvar], [vdso]
     small,    // below the limit
+    sparse,   // see is_sparse()
     ours,     // of the tracking itself
     surplus,  // more than range_limit
 };
-inline constexpr size_t left_out_kinds = 9;
+inline constexpr size_t left_out_kinds = 10;
 const char* name_of(LeftOut why);
 
 inline constexpr size_t range_limit = 4000;  // the engine takes 4096
@@ -44,9 +45,9 @@ struct Selection {
     std::string describe() const;  // "left out: 12 file (30 MiB), 3 small (8 KiB)"
 };
 
-// `ours`: memory that is not the program's, whole mappings.
+// `ours`: memory that is not the program's, whole mappings. `memory_bytes`: of all nodes together.
 Selection select(std::span<const tier::Mapping> mappings, std::span<const AddressRun> ours,
-                 uint64_t min_bytes);
+                 uint64_t min_bytes, uint64_t memory_bytes);
 
 // What is tracked. After update() the ranges cover exactly the mappings it was given, but for holes
 // that the program has made in them since: a range that lost less than half stays as it is, so that

@@ -251,7 +251,7 @@ void Tiering::follow() {
     trouble_ = mappings ? "" : mappings.error().sentence;
     if (!mappings) return;
     std::vector<AddressRun> own = heap::ranges();
-    Selection selection = select(*mappings, own, settings_.min_range_bytes);
+    Selection selection = select(*mappings, own, settings_.min_range_bytes, machine_bytes());
     left_out_ = selection.describe();
     RangeBook::Change change = book_.update(selection.mappings);
     for (const AddressRun& range : change.removed) (void)engine_->remove(range.start);

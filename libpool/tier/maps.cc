@@ -2,6 +2,7 @@
 #include "tier/maps.h"
 
 #include <fcntl.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,6 +99,15 @@ bool is_private_memory(const Mapping& mapping) {
                    mapping.name != "[stack]" && !mapping.name.starts_with("[anon");
     return mapping.readable && mapping.writable && !mapping.shared && mapping.inode == 0 &&
            !special && !mapping.name.starts_with('/');
+}
+
+uint64_t machine_bytes() {
+    struct sysinfo now;
+    return sysinfo(&now) == 0 ? uint64_t(now.totalram) * now.mem_unit : UINT64_MAX;
+}
+
+bool is_sparse(const Mapping& mapping, uint64_t all_bytes) {
+    return mapping.bytes() / 4 > all_bytes;
 }
 
 }  // namespace libpool::tier

@@ -34,4 +34,11 @@ Result<std::vector<Mapping>> read_mappings(pid_t pid);
 // Kernel objects that look like it ("[vvar]") are not.
 bool is_private_memory(const Mapping& mapping);
 
+// Of all nodes, as many as there are now; UINT64_MAX when that is not known.
+uint64_t machine_bytes();
+
+// Address space that was reserved rather than memory: more than four times as large as all there
+// is (what is smaller may be filled, with some swap). Books of it would be of pages that never are.
+bool is_sparse(const Mapping& mapping, uint64_t all_bytes);
+
 }  // namespace libpool::tier

@@ -83,7 +83,8 @@ void Fire::run() {
         if (ending.is_over()) _exit(ending.first_threads_code());
         auto mappings = read_mappings(0);
         must(mappings.has_value(), mappings ? "" : mappings.error().sentence);
-        auto change = book.update(libpool::run::select(*mappings, {}, 16384).mappings);
+        auto change =
+            book.update(libpool::run::select(*mappings, {}, 16384, machine_bytes()).mappings);
         for (const AddressRun& range : change.removed) sampler->remove(range);
         for (const AddressRun& range : change.added) {
             ++counts_.added;

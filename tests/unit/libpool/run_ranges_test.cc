@@ -11,7 +11,7 @@
 namespace libpool::run {
 namespace {
 
-constexpr uint64_t mib = 1 << 20;
+constexpr uint64_t mib = 1 << 20, gib = 1 << 30;
 
 AddressRun run(uint64_t start_mib, uint64_t end_mib) {
     return {start_mib * mib, (end_mib - start_mib) * mib / page_bytes};
@@ -50,7 +50,7 @@ TEST(RunRanges, KindsAreLeftOutAndCounted) {
         "b00000-c00000 rw-p 00000000 00:00 0 [vvar_vclock]\n"
         "c00000-d00000 rw-p 00000000 00:00 0 [stack]\n");
     AddressRun own{0xa00000, 4};
-    Selection selection = select(mappings, {&own, 1}, 65536);
+    Selection selection = select(mappings, {&own, 1}, 65536, gib);
     EXPECT_EQ(show(selection.mappings), "3-4 9-10 12-13");
     EXPECT_EQ(selection.describe(),
               "left out: 2 file (2048 KiB), 1 shared (1024 KiB), 1 hugetlb (1024 KiB), 1 no access "
@@ -65,9 +65,25 @@ TEST(RunRanges, TooManyAreLeftOut) {
         mappings[i].end = mappings[i].start + mib;
         mappings[i].readable = mappings[i].writable = true;
     }
-    Selection selection = select(mappings, {}, 0);
+    Selection selection = select(mappings, {}, 0, gib);
     EXPECT_EQ(selection.mappings.size(), range_limit);
     EXPECT_EQ(selection.left_out_mappings[size_t(LeftOut::surplus)], 3u);
+}
+
+// A program with a sparse mapping of 1 TiB paid for books of 268 million pages.
+TEST(RunRanges, WhatCanHardlyHoldAnythingIsLeftOut) {
+    auto mappings = tier::parse_mappings(
+        "1000000000-2000000000 rw-p 00000000 00:00 0\n"    // 64 GiB
+        "2000001000-3000002000 rw-p 00000000 00:00 0\n"    // one page more
+        "10000000000-20000000000 rw-p 00000000 00:00 0\n"  // 1 TiB
+        "20000001000-20000101000 rw-p 00000000 00:00 0\n");
+    Selection selection = select(mappings, {}, 65536, 16 * gib);
+    ASSERT_EQ(selection.mappings.size(), 2u);
+    EXPECT_EQ(selection.mappings[0].pages, 64 * gib / page_bytes);
+    EXPECT_EQ(selection.mappings[1].pages, mib / page_bytes);
+    EXPECT_EQ(selection.describe(), "left out: 2 sparse (1140850692 KiB)");
+    // Of memory that is not known nothing is.
+    EXPECT_EQ(select(mappings, {}, 65536, UINT64_MAX).mappings.size(), 4u);
 }
 
 TEST(RunRanges, WhatStaysIsNotTouched) {
