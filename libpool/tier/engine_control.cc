@@ -15,7 +15,7 @@ namespace libpool::tier {
 
 namespace {
 
-constexpr double numbering_s = 120;  // after so long without a look page numbers begin anew
+constexpr double numbering_s = 120;  // after so long without a question page numbers begin anew
 
 std::string range_name(pid_t pid, uint64_t address) {
     auto mappings = read_mappings(pid);
@@ -183,20 +183,24 @@ double EngineControl::settle() {
         allotted_bytes_ = UINT64_MAX;
         apply_limit();
     }
+    forget_numbers(now_s);
     double left_s = INFINITY;
     if (!leaving_.empty()) left_s = std::min(left_s, leaving_until_s_ - now_s);
     if (allotted_bytes_ != UINT64_MAX) left_s = std::min(left_s, allotted_until_s_ - now_s);
+    if (!numbered_.empty()) left_s = std::min(left_s, numbers_until_s_ - now_s);
     return left_s;
 }
 
+// With the rates they take memory of the program's, and nobody may ever ask again.
+void EngineControl::forget_numbers(double now_s) {
+    if (now_s < numbers_until_s_) return;
+    numbered_ = std::vector<Numbered>();
+    numbers_ = 0;
+}
+
 void EngineControl::look() {
-    double now_s = clock_.now_s();
-    if (now_s - looked_s_ > numbering_s) {
-        numbered_.clear();
-        numbers_ = 0;
-    }
-    looked_s_ = now_s;
-    for (Numbered& one : numbered_) one.rates.clear();
+    forget_numbers(clock_.now_s());
+    for (Numbered& one : numbered_) one.rates = std::vector<float>();  // {} would keep its memory
     for (Engine::Rates& range : engine_.rates()) {
         auto known = std::find_if(numbered_.begin(), numbered_.end(), [&](const Numbered& one) {
             return one.start == range.start && one.pages == range.per_s.size() && one.rates.empty();
@@ -219,6 +223,7 @@ Place EngineControl::place_of(int node) const {
 Result<PageSlice> EngineControl::pages(uint64_t first, uint64_t pages, Detail detail) {
     std::lock_guard guard(lock_);
     if (first == 0) look();
+    numbers_until_s_ = clock_.now_s() + numbering_s;
     PageSlice slice;
     slice.total_pages = numbers_;
     slice.first = first;

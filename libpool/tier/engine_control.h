@@ -47,12 +47,13 @@ class EngineControl final : public Controlled {
     double settle() override;
 
   private:
-    // Pages of a range, numbered once and for all: [first, first + pages).
+    // Pages of a range, numbered for as long as somebody asks: [first, first + pages).
     struct Numbered {
         uint64_t start = 0, pages = 0, first = 0;
         std::vector<float> rates;  // of the last look; empty: gone
     };
     void look();
+    void forget_numbers(double now_s);
     Place place_of(int node) const;
     void apply_limit();
     void apply_nodes();
@@ -74,7 +75,7 @@ class EngineControl final : public Controlled {
     double allotted_until_s_ = 0;
     std::vector<Numbered> numbered_;  // by first
     uint64_t numbers_ = 0;
-    double looked_s_ = 0;
+    double numbers_until_s_ = 0;  // unless somebody asks
 };
 
 // A process that is not tiered, and says why.

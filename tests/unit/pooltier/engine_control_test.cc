@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A running engine that is told over its socket that a node leaves, in simulated time; and what it
-// tells of the kernel.
+// A running engine under control, in simulated time: nodes that leave (told over its socket),
+// limits of what it takes near, the numbers that it gives pages, and what it tells of the kernel.
 #include "tier/engine_control.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cmath>
 #include <numeric>
@@ -11,6 +12,10 @@
 #include "../balancing.h"
 #include "tier/control.h"
 #include "tier/control_client.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+extern "C" size_t __sanitizer_get_current_allocated_bytes();  // g++ 12 has no header for it
+#endif
 
 using namespace libpool;
 using namespace libpool::tier;
@@ -55,24 +60,29 @@ class Machine final : public Sampler, public Kernel, public Clock {
     double thread_cpu_s() override { return 0; }
     double program_cpu_s() override { return time_s_; }
     bool wait(double seconds) override { return (time_s_ += seconds) < end_s; }
+    bool stopped() override { return false; }
 
     std::vector<int> nodes = std::vector<int>(pages, near_node);
     double end_s = 0;
 
   private:
-    bool stopped() override { return false; }
     double time_s_ = 0, armed_at_s_ = 0;
     Look look_;
 };
 
+// By malloc's own count, or a sanitizer's, whose malloc is another one.
+size_t memory_in_use() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    const struct mallinfo2 now = mallinfo2();
+    return now.uordblks + now.hblkhd;
+#endif
+}
+
 class Running : public testing::Test {
   protected:
-    void SetUp() override {
-        auto started = ControlServer::start(control_);
-        ASSERT_TRUE(started) << started.error().sentence;
-        server_ = std::move(*started);
-        ASSERT_TRUE(engine_.add({0, pages}));
-    }
+    void SetUp() override { ASSERT_TRUE(engine_.add({0, pages})); }
     static EngineConfig config() {
         EngineConfig config;
         config.near_nodes = {near_node};
@@ -83,6 +93,40 @@ class Running : public testing::Test {
         About about;
         about.nodes = {{near_node}, {leaving_node, far_node}};
         return about;
+    }
+    size_t pages_on(int node) const { return size_t(std::ranges::count(machine_.nodes, node)); }
+    void run_a_while() {
+        machine_.end_s = machine_.now_s() + 20;
+        engine_.run();
+    }
+    void set_own_limit(uint64_t near) {
+        Limits limits;
+        limits.near_limit_bytes = near * page;
+        ASSERT_TRUE(control_.set(limits));
+    }
+    void allot(uint64_t near) {
+        Limits limits;
+        limits.allotted_bytes = near * page;
+        ASSERT_TRUE(control_.set(limits));
+    }
+
+    Machine machine_;
+    std::unique_ptr<TierPolicy> policy_ = make_tier_policy({});
+    KernelMover mover_{machine_};
+    Engine engine_{machine_, *policy_, mover_, machine_, machine_, config()};
+    EngineControl control_{engine_, machine_, machine_, about(), UINT64_MAX};
+};
+using Allotment = Running;
+using Numbering = Running;
+using TheKernel = Running;
+
+class LeavingNode : public Running {
+  protected:
+    void SetUp() override {
+        auto started = ControlServer::start(control_);
+        ASSERT_TRUE(started) << started.error().sentence;
+        server_ = std::move(*started);
+        Running::SetUp();
     }
     static Result<void> leaves(std::vector<int> nodes) {
         Limits limits;
@@ -96,20 +140,12 @@ class Running : public testing::Test {
     // Room for `near` pages; where those that have to go are afterwards.
     size_t on_leaving_node_with(uint64_t near) {
         engine_.set_near_limit(near * page);
-        machine_.end_s += 20;
-        engine_.run();
-        return size_t(std::ranges::count(machine_.nodes, leaving_node));
+        run_a_while();
+        return pages_on(leaving_node);
     }
 
-    Machine machine_;
-    std::unique_ptr<TierPolicy> policy_ = make_tier_policy({});
-    KernelMover mover_{machine_};
-    Engine engine_{machine_, *policy_, mover_, machine_, machine_, config()};
-    EngineControl control_{engine_, machine_, machine_, about(), UINT64_MAX};
     std::unique_ptr<ControlServer> server_;
 };
-using LeavingNode = Running;
-using TheKernel = Running;
 
 }  // namespace
 
@@ -148,6 +184,72 @@ TEST_F(LeavingNode, TheLastNodesCannotLeave) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, EBUSY);
     EXPECT_EQ(far_nodes(), (std::vector<int>{leaving_node, far_node}));
+}
+
+// Either way round: neither is more than what it is set to.
+TEST_F(Allotment, CountsWhereItIsLessThanTheOwnLimit) {
+    set_own_limit(pages / 2);
+    allot(pages / 4);
+    run_a_while();
+    EXPECT_LE(pages_on(near_node), pages / 4);
+    EXPECT_GT(pages_on(near_node), pages / 8);
+}
+
+TEST_F(Allotment, LeavesTheOwnLimitInForceWhereThatIsLess) {
+    set_own_limit(pages / 4);
+    allot(pages / 2);
+    run_a_while();
+    EXPECT_LE(pages_on(near_node), pages / 4);
+    EXPECT_GT(pages_on(near_node), pages / 8);
+}
+
+TEST_F(Allotment, CountsForAMinute) {
+    allot(pages / 4);
+    machine_.wait(allotment_s - 1);
+    EXPECT_NEAR(control_.settle(), 1, 1e-9);
+    run_a_while();
+    EXPECT_LE(pages_on(near_node), pages / 4);
+}
+
+TEST_F(Allotment, IsForgottenAfterThatAndTheOwnLimitCountsAlone) {
+    set_own_limit(pages / 2);
+    allot(pages / 4);
+    machine_.wait(allotment_s / 2);
+    allot(pages / 4);  // anew: the minute begins with the last one
+    machine_.wait(allotment_s - 1);
+    EXPECT_NEAR(control_.settle(), 1, 1e-9);
+    machine_.wait(1);
+    EXPECT_EQ(control_.settle(), INFINITY);
+    EXPECT_EQ(control_.status().allotted_bytes, UINT64_MAX);
+    run_a_while();
+    EXPECT_LE(pages_on(near_node), pages / 2);
+    EXPECT_GT(pages_on(near_node), pages / 4);
+}
+
+TEST_F(Numbering, KeepsNoRatesOfARangeThatHasGone) {
+    constexpr uint64_t more = 1 << 18;
+    machine_.nodes.resize(pages + more, near_node);
+    ASSERT_TRUE(engine_.add({pages * page, more}));
+    ASSERT_EQ(control_.pages(0, 1, Detail::rates)->ranges.size(), 2u);
+    ASSERT_TRUE(engine_.remove(pages * page));
+    const size_t before = memory_in_use();
+    const auto slice = control_.pages(0, 1, Detail::rates);
+    EXPECT_GT(before, memory_in_use() + more * sizeof(float) * 9 / 10);
+    EXPECT_EQ(slice->ranges.size(), 1u);
+    EXPECT_EQ(slice->total_pages, pages + more);  // nobody else gets its numbers
+}
+
+TEST_F(Numbering, IsForgottenWhenNobodyHasAskedForTwoMinutes) {
+    ASSERT_TRUE(control_.pages(0, 1, Detail::rates));
+    EXPECT_NEAR(control_.settle(), 120, 1e-9);
+    machine_.wait(119);
+    EXPECT_EQ(control_.pages(1, 1, Detail::rates)->total_pages, pages);  // he reads on, slowly
+    machine_.wait(119);
+    EXPECT_NEAR(control_.settle(), 1, 1e-9);
+    machine_.wait(1);
+    EXPECT_EQ(control_.settle(), INFINITY);
+    EXPECT_EQ(control_.pages(1, 1, Detail::rates)->total_pages, 0u);
+    EXPECT_EQ(control_.pages(0, 1, Detail::rates)->total_pages, pages);
 }
 
 TEST_F(TheKernel, IsToldOfAsItIsSetNowWhereItMovesPagesByItself) {
