@@ -2,14 +2,20 @@
 #include "poold/usage.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 
 #include "poold/fd.h"
+#include "tier/maps.h"
 
 namespace poold {
 
@@ -87,6 +93,58 @@ Holder holder_of(const Tree& tree, const std::string& pid, uint64_t bytes) {
                   tame(tree.read_or_empty("/proc/" + pid + "/comm"), 32), bytes};
 }
 
+// Of the character device that a path leads to. A file's attributes are taken as they are known
+// here: who serves a file system (FUSE) may never answer.
+std::optional<dev_t> number_of_device(const std::string& path) {
+    struct statx info;
+    const int known_here = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
+    if (statx(AT_FDCWD, path.c_str(), known_here, STATX_TYPE, &info) != 0) return std::nullopt;
+    if (!S_ISCHR(info.stx_mode)) return std::nullopt;
+    return makedev(info.stx_rdev_major, info.stx_rdev_minor);
+}
+
+// Opened by O_PATH, which everybody may who sees the name, and which keeps nothing from going.
+bool is_path_alone(const Tree& tree, const std::string& fdinfo) {
+    const std::vector<std::string> words = words_of(tree.read_or_empty(fdinfo));
+    const auto flags = std::ranges::find(words, "flags:");
+    if (flags == words.end() || flags + 1 == words.end()) return false;
+    return std::strtoull((flags + 1)->c_str(), nullptr, 8) & O_PATH;
+}
+
+// A dax device as processes have it: by its number where there is one, which a container may have
+// under another name. A recorded tree has names alone.
+class DaxDevice {
+  public:
+    DaxDevice(const Tree& tree, const std::string& name) : tree_(tree), path_("/dev/" + name) {
+        if (!tree.recorded()) number_ = number_of_device(path_);
+    }
+
+    // `process`: its folder in /proc.
+    bool is_open(const std::string& process, const std::string& fd) const {
+        const std::string link = tree_.at(process + "/fd/" + fd);
+        std::error_code gone;
+        const bool is_it = number_ ? number_of_device(link) == number_
+                                   : std::filesystem::read_symlink(link, gone) == path_;
+        return is_it && !is_path_alone(tree_, process + "/fdinfo/" + fd);
+    }
+
+    bool is_mapped(const std::string& process, const libpool::tier::Mapping& mapping) const {
+        if (!number_) return mapping.name == path_;
+        // Mapped by a file, and never privately: device_dax refuses that. The file itself is asked,
+        // as its name is no proof, and as the device's file may be another one in a container.
+        if (!mapping.shared || mapping.inode == 0) return false;
+        const std::string file = text("/map_files/%llx-%llx",  // no zeros in front there
+                                      static_cast<unsigned long long>(mapping.start),
+                                      static_cast<unsigned long long>(mapping.end));
+        return number_of_device(tree_.at(process + file)) == number_;
+    }
+
+  private:
+    const Tree& tree_;
+    const std::string path_;
+    std::optional<dev_t> number_;
+};
+
 }  // namespace
 
 Result<Usage> read_usage(const Tree& tree, PhysicalRange range) {
@@ -142,25 +200,22 @@ std::vector<Holder> find_holders(const Tree& tree, PhysicalRange range, int node
 
 std::vector<Holder> find_dax_holders(const Tree& tree, const std::string& dax) {
     std::vector<Holder> holders;
-    const std::string device = "/dev/" + dax;
+    const DaxDevice device(tree, dax);
     for (const std::string& pid : tree.list("/proc")) {
         if (!is_pid(pid)) continue;
+        const std::string folder = "/proc/" + pid;
         uint64_t bytes = 0;
-        bool has = false;
-        std::ifstream maps(tree.at("/proc/" + pid + "/maps"));
+        std::ifstream maps(tree.at(folder + "/maps"));
         std::string line;
+        libpool::tier::Mapping mapping;
         while (std::getline(maps, line)) {
-            if (!line.ends_with(" " + device)) continue;
-            unsigned long long start = 0, end = 0;
-            if (std::sscanf(line.c_str(), "%llx-%llx", &start, &end) == 2 && end > start) {
-                bytes += end - start;
-            }
-            has = true;
+            if (!libpool::tier::parse_mapping(line, mapping)) continue;
+            if (device.is_mapped(folder, mapping)) bytes += mapping.bytes();
         }
-        for (const std::string& fd :
-             has ? std::vector<std::string>{} : tree.list("/proc/" + pid + "/fd")) {
-            if (tree.link_name("/proc/" + pid + "/fd/" + fd) == dax) has = true;
-        }
+        const bool has =
+            bytes > 0 || std::ranges::any_of(tree.list(folder + "/fd"), [&](const std::string& fd) {
+                return device.is_open(folder, fd);
+            });
         if (has) holders.push_back(holder_of(tree, pid, bytes));
     }
     keep_largest(holders);

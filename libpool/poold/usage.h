@@ -32,7 +32,8 @@ Result<Usage> read_usage(const Tree& tree, PhysicalRange range);
 std::vector<Holder> find_holders(const Tree& tree, PhysicalRange range, int node,
                                  const std::function<bool()>& stop);
 
-// Processes that have /dev/<dax> open or mapped; bytes = what they map of it.
+// Processes that have /dev/<dax> open or mapped; bytes = what they map of it. On a machine by the
+// device's number: any user may have a file that is called like it.
 std::vector<Holder> find_dax_holders(const Tree& tree, const std::string& dax);
 
 // "37 of 256 MiB held: pid 812 python3 31 MiB, kernel 6 MiB".
