@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "tier/control_client.h"
 #include "tier/tenants.h"
 
 namespace poold {
@@ -17,17 +18,21 @@ namespace {
 
 constexpr uint64_t page_bytes = 4096;
 
+// Each may be a tenant of its own: nobody can start so many that nothing is divided any more.
+static_assert(tenant_limit >= process_limit);
+
 // A page has a use for near memory when its move would pay within this time.
 constexpr double worth_horizon_s = 60;
 
 double worth_rate(const Snapshot& said) {
-    bool known = said.loss_ns > 0 && std::isfinite(said.move_ns / said.loss_ns);
+    bool known = said.loss_ns > 0 && said.move_ns > 0 && std::isfinite(said.move_ns / said.loss_ns);
     return known ? said.move_ns / said.loss_ns / worth_horizon_s : 0;
 }
 
 using Steps = std::vector<TierPolicy::Step>;
 
-// Pages that are worth their move, by falling rate, whatever the process said in what order.
+// Pages that are worth their move, by falling rate, whatever the process said in what order: what
+// divide() takes.
 Steps worthy(const TieredProcess& process) {
     double worth = worth_rate(process.said);
     Steps steps;
@@ -36,7 +41,7 @@ Steps worthy(const TieredProcess& process) {
         if (!(step.rate > worth) || !std::isfinite(step.rate) || step.pages == 0) continue;
         steps.push_back({std::min(step.pages, left), step.rate});
         left -= steps.back().pages;
-        if (left == 0) break;
+        if (left == 0 || steps.size() == benefit_limit) break;
     }
     std::stable_sort(steps.begin(), steps.end(),
                      [](const auto& a, const auto& b) { return a.rate > b.rate; });
@@ -129,6 +134,13 @@ const TenantRule* rule_of(const TenantsFile& file, const TieredProcess& process)
         return &rule;
     }
     return nullptr;
+}
+
+uint64_t near_capacity(const std::vector<TieredProcess>& processes, uint64_t room_bytes,
+                       uint64_t total_bytes) {
+    uint64_t rest = total_bytes - std::min(room_bytes, total_bytes);
+    for (const TieredProcess& process : processes) rest -= std::min(process.said.near_bytes, rest);
+    return total_bytes - rest;
 }
 
 Result<std::vector<Allotment>> allot(const TenantsFile& file,

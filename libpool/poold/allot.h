@@ -31,9 +31,15 @@ struct Allotment {
 // The rule that a process is under, or nullptr.
 const TenantRule* rule_of(const TenantsFile& file, const TieredProcess& process);
 
-// In the order of `processes`. Processes of one tenant share what it gets by the same rule, with
-// equal weights. What nobody has a use for is divided
-// by weight, as room for what they begin to use before the next round.
+// What there is to divide of near nodes with so much room, and so much memory in all: what is near
+// already and the room; no more than all, whatever the processes say.
+uint64_t near_capacity(const std::vector<TieredProcess>& processes, uint64_t room_bytes,
+                       uint64_t total_bytes);
+
+// In the order of `processes`, of which there are at most tenant_limit. What one says that makes no
+// sense costs only itself. Processes of one tenant share what it gets by the same rule, with equal
+// weights. What nobody has a use for is divided by weight, as room for what they begin to use
+// before the next round.
 libpool::Result<std::vector<Allotment>> allot(const TenantsFile& file,
                                               const std::vector<TieredProcess>& processes,
                                               uint64_t capacity_bytes);

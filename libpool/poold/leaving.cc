@@ -2,7 +2,11 @@
 #include "poold/leaving.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
+#include "poold/at_once.h"
+#include "steady.h"
 #include "tier/control_client.h"
 #include "tier/printable.h"
 
@@ -72,7 +76,10 @@ void Leaving::run() {
         }
         if (stop_) return;
         const uint64_t version = version_;
-        if (version != told_) not_told_.clear();
+        if (version != told_) {
+            not_told_.clear();
+            left_out_ = false;
+        }
         const std::vector<int> nodes = nodes_;
         guard.unlock();
         tell(nodes);
@@ -82,20 +89,40 @@ void Leaving::run() {
     }
 }
 
+bool Leaving::stopped() {
+    std::lock_guard guard(lock_);
+    return stop_;
+}
+
 void Leaving::tell(const std::vector<int>& nodes) {
     Limits limits;
     limits.leaving_nodes = nodes;
-    for (pid_t pid : tiered_processes().value_or(std::vector<pid_t>{})) {
-        {
-            std::lock_guard guard(lock_);
-            if (stop_) return;
+    std::vector<pid_t> pids = by_turns(tiered_processes().value_or(std::vector<pid_t>{}));
+    std::ranges::stable_partition(pids, [&](pid_t pid) { return !silent_.contains(pid); });
+    std::vector<std::optional<libpool::Result<void>>> told(pids.size());
+    const double until_s = libpool::steady_now_s() + limits_.all_s;
+    at_once(
+        pids.size(), [&] { return libpool::steady_now_s() < until_s && !stopped(); },
+        [&](size_t i) { told[i] = ask_set(pids[i], limits, limits_.answer_s); });
+    if (stopped()) return;
+    const std::set<pid_t> silent_before = std::exchange(silent_, {});
+    size_t left_out = 0;
+    for (size_t i = 0; i < pids.size(); ++i) {
+        if (!told[i]) {
+            ++left_out;
+            if (silent_before.contains(pids[i])) silent_.insert(pids[i]);
+            continue;
         }
-        auto told = ask_set(pid, limits, limits_.answer_s);
-        if (told || need_not_know(told.error()) || !not_told_.insert(pid).second) continue;
-        log_(libpool::text("process %d (%s) could not be told that %s: %s", pid,
-                           printable(process_facts(pid).program, 40).c_str(),
-                           words_for(nodes).c_str(), printable(told.error().sentence).c_str()));
+        if (*told[i] || need_not_know(told[i]->error())) continue;
+        if (told[i]->error().code == ETIMEDOUT) silent_.insert(pids[i]);
+        if (!not_told_.insert(pids[i]).second) continue;
+        log_(libpool::text("process %d (%s) could not be told that %s: %s", pids[i],
+                           printable(process_facts(pids[i]).program, 40).c_str(),
+                           words_for(nodes).c_str(), printable(told[i]->error().sentence).c_str()));
     }
+    if (left_out == 0 || std::exchange(left_out_, true)) return;
+    log_(libpool::text("%zu of %zu tiered processes could not be told within %g s that %s",
+                       left_out, pids.size(), limits_.all_s, words_for(nodes).c_str()));
 }
 
 }  // namespace poold

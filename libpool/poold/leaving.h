@@ -20,12 +20,14 @@ namespace poold {
 struct LeavingLimits {
     std::chrono::milliseconds again{20'000};  // much less than tier::allotment_s
     double answer_s = 1;                      // of each process
+    double all_s = 10;                        // of all: who was not told until then is left out
 };
 
 class Leaving {
   public:
     using Log = std::function<void(const std::string&)>;
-    // Names in the log each process that cannot be told, once a list.
+    // Names in the log each process that cannot be told, once a list, and counts once a list those
+    // that there was no time for.
     explicit Leaving(Log log, LeavingLimits limits = {});
     ~Leaving();  // without a last word: the processes' lapses
 
@@ -37,10 +39,13 @@ class Leaving {
   private:
     void run();
     void tell(const std::vector<int>& nodes);
+    bool stopped();
 
     const Log log_;
     const LeavingLimits limits_;
-    std::set<pid_t> not_told_;  // of this list; the thread's own
+    std::set<pid_t> not_told_;  // of this list; the thread's own, like the next two
+    bool left_out_ = false;     // some, of this list
+    std::set<pid_t> silent_;    // last time, of whichever list
 
     std::mutex lock_;
     std::condition_variable changed_;

@@ -5,9 +5,10 @@
 #include <atomic>
 #include <fstream>
 #include <set>
-#include <system_error>
-#include <thread>
+#include <utility>
 
+#include "poold/at_once.h"
+#include "steady.h"
 #include "tier/control_client.h"
 #include "tier/printable.h"
 #include "topology.h"
@@ -20,22 +21,15 @@ using namespace libpool::tier;
 namespace {
 
 constexpr double answer_deadline_s = 1;
-constexpr size_t asked_at_once = 64;
+// For all of them in a round, so that it is over long before an allotment lapses, however many let
+// it wait: who was not asked until then is silent.
+constexpr double hear_all_s = 10, tell_all_s = 5;
+static_assert(hear_all_s + tell_all_s + 3 * answer_deadline_s < allotment_s);
 
-// what(i) for each i below count, in rising order but many at a time: each mostly waits for a
-// process, and one that is stopped must not cost the others the time until it is given up.
-template <typename What>
-void at_once(size_t count, What what) {
-    std::atomic<size_t> next = 0;
-    auto work = [&] {
-        for (size_t i = next++; i < count; i = next++) what(i);
-    };
-    std::vector<std::jthread> helpers;
-    try {
-        while (helpers.size() + 1 < std::min(count, asked_at_once)) helpers.emplace_back(work);
-    } catch (const std::system_error&) {  // as many as there can be
-    }
-    work();
+// True until so many seconds have passed.
+auto for_seconds(double seconds) {
+    const double until_s = libpool::steady_now_s() + seconds;
+    return [until_s] { return libpool::steady_now_s() < until_s; };
 }
 
 // "0::/system.slice/x.service" → "/system.slice/x.service".
@@ -48,23 +42,31 @@ std::string cgroup_of(int pid) {
     return "";
 }
 
-// What is near already, and what the near nodes have free above their watermarks; no more than
-// these nodes have in all, whatever the processes say.
-uint64_t near_capacity(const std::vector<TieredProcess>& processes) {
-    std::set<int> nodes;
-    uint64_t bytes = 0;
+// Of the near nodes, as the processes call them.
+uint64_t capacity_of_nodes(const std::vector<TieredProcess>& processes) {
+    std::set<int> near;
     for (const TieredProcess& process : processes) {
-        bytes += process.said.near_bytes;
-        nodes.insert(process.said.near_nodes.begin(), process.said.near_nodes.end());
+        near.insert(process.said.near_nodes.begin(), process.said.near_nodes.end());
     }
-    uint64_t total = 0;
+    uint64_t room = 0, total = 0;
     for (const libpool::Node& node :
          libpool::read_nodes("").value_or(std::vector<libpool::Node>{})) {
-        if (!nodes.contains(node.id)) continue;
+        if (!near.contains(node.id)) continue;
         total += node.total_bytes;
-        bytes += libpool::read_node_room("", node.id).value_or(0);
+        room += libpool::read_node_room("", node.id).value_or(0);
     }
-    return std::min(bytes, total);
+    return near_capacity(processes, room, total);
+}
+
+// Their indexes, in the order in which they are to be told.
+std::vector<size_t> order_of(const std::vector<TieredProcess>& processes) {
+    std::vector<pid_t> pids;
+    for (const TieredProcess& process : processes) pids.push_back(process.pid);
+    std::vector<size_t> order;
+    for (pid_t pid : by_turns(pids)) {
+        order.push_back(size_t(std::ranges::lower_bound(pids, pid) - pids.begin()));
+    }
+    return order;
 }
 
 }  // namespace
@@ -93,11 +95,15 @@ void Tiers::read_rules() {
 
 void Tiers::divide_near(TieringPicture& picture) {
     if (!have_rules_) return;
-    picture.capacity_bytes = rules_.capacity_bytes.value_or(near_capacity(picture.processes));
+    picture.capacity_bytes = rules_.capacity_bytes.value_or(capacity_of_nodes(picture.processes));
     auto parts = allot(rules_, picture.processes, picture.capacity_bytes);
     if (!parts) return trouble(divide_trouble_, parts.error().sentence);
     std::vector<std::string> troubles(parts->size());
-    at_once(parts->size(), [&](size_t i) {
+    const std::vector<size_t> order = order_of(picture.processes);
+    std::atomic<size_t> begun = 0;
+    at_once(order.size(), for_seconds(tell_all_s), [&](size_t at) {
+        const size_t i = order[at];
+        ++begun;
         if ((*parts)[i].tenant.empty()) return;
         Limits limits;
         limits.allotted_bytes = (*parts)[i].near_bytes;
@@ -112,21 +118,24 @@ void Tiers::divide_near(TieringPicture& picture) {
     for (std::string& one : troubles) {
         if (!one.empty()) last = std::move(one);
     }
+    if (begun < order.size()) {
+        last = text("%zu of %zu tiered processes were not told their part within %g s",
+                    order.size() - begun, order.size(), tell_all_s);
+    }
     trouble(divide_trouble_, last);
     picture.allotments = std::move(*parts);
 }
 
 // Nothing: it has ended. An error: it is silent, or speaks nonsense.
 std::optional<libpool::Result<TieredProcess>> Tiers::hear(pid_t pid) const {
-    ProcessFacts facts = process_facts(pid);
+    const ProcessFacts facts = process_facts(pid);
     if (!facts.exists) return std::nullopt;
     auto said = ask_status(pid, answer_deadline_s);
     if (!said && said.error().code == ESRCH) return std::nullopt;
     if (!said) return std::unexpected(said.error());
     TieredProcess process{pid, facts.program, cgroup_of(pid), std::move(*said), {}};
-    // Whoever attaches to another one speaks for it; only root's word counts there.
+    // Whoever attaches to another one speaks for it.
     if (process.said.target != pid) {
-        if (facts.uid != 0) process.said.target = pid;
         process.program = process_facts(process.said.target).program;
         process.cgroup = cgroup_of(process.said.target);
     }
@@ -141,20 +150,24 @@ TieringPicture Tiers::round() {
     read_rules();
     auto listed = tiered_processes();
     trouble(ask_trouble_, listed ? "" : listed.error().sentence);
-    std::vector<pid_t> pids = listed.value_or(std::vector<pid_t>{});
+    std::vector<pid_t> pids = by_turns(listed.value_or(std::vector<pid_t>{}));
     // Those that did not answer last time come last: there may be thousands, of one user.
     std::ranges::stable_partition(pids, [&](pid_t pid) { return !silent_.contains(pid); });
     std::vector<std::optional<libpool::Result<TieredProcess>>> heard(pids.size());
-    at_once(pids.size(), [&](size_t i) { heard[i] = hear(pids[i]); });
-    silent_.clear();
+    std::vector<char> asked(pids.size());
+    at_once(pids.size(), for_seconds(hear_all_s), [&](size_t i) {
+        asked[i] = true;
+        heard[i] = hear(pids[i]);
+    });
+    const std::set<pid_t> silent_before = std::exchange(silent_, {});
     for (size_t i = 0; i < pids.size(); ++i) {
-        if (!heard[i]) continue;
-        if (*heard[i]) {
+        if (asked[i] && !heard[i]) continue;
+        if (asked[i] && *heard[i]) {
             picture.processes.push_back(std::move(**heard[i]));
-        } else {
-            ++picture.silent;
-            silent_.insert(pids[i]);
+            continue;
         }
+        ++picture.silent;
+        if (asked[i] || silent_before.contains(pids[i])) silent_.insert(pids[i]);
     }
     std::ranges::sort(picture.processes, {}, &TieredProcess::pid);
     divide_near(picture);

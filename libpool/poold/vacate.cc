@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "kernel.h"
 #include "mover.h"
+#include "poold/at_once.h"
+#include "steady.h"
 #include "tier/control_client.h"
 #include "uapi.h"
 
@@ -19,6 +22,10 @@ namespace {
 
 // Of the order, within which pages of one process go together: some calls' worth.
 constexpr size_t stretch_units = 4 * libpool::move_batch;
+
+// Of one process, and of all: one that is stopped, or many of them, must not keep an extent.
+constexpr double status_s = 1, all_statuses_s = 10, all_rates_s = 30;
+constexpr size_t rates_at_once = 16;  // each answer may be of megabytes
 
 void add_batches(const std::vector<DrainUnit>& units, const std::vector<pid_t>& pids, bool near,
                  std::vector<VacateBatch>& batches) {
@@ -39,6 +46,13 @@ void add_batches(const std::vector<DrainUnit>& units, const std::vector<pid_t>& 
     }
 }
 
+// Of a tiered process that has pages in the range; who says it speaks for it.
+struct Occupant {
+    pid_t speaker = 0;
+    Snapshot said;
+    std::vector<uint64_t> pages;  // addresses
+};
+
 struct Scene {
     std::vector<pid_t> pids;
     std::vector<DrainUnit> units;
@@ -46,22 +60,55 @@ struct Scene {
     double worth_rate = 0;  // near is worth what the hottest boundary says
 };
 
-void add_process(libpool::Kernel& kernel, pid_t speaker, const libpool::Site& range, Scene& scene) {
-    auto said = ask_status(speaker, 1);
-    if (!said || said->state != TieringState::tiered) return;
-    // Only root's word on another process's pages counts.
-    if (said->target != speaker && process_facts(speaker).uid != 0) return;
-    auto pages = libpool::find_pages(kernel, said->target, range);
-    if (!pages || pages->empty()) return;
-    auto rates = ask_rates(speaker);
-    if (!rates) return;
-    auto units = drain_units(*pages, [&](uint64_t address) { return rates->of(address); });
+std::vector<Occupant> find_occupants(libpool::Kernel& kernel, const libpool::Site& range,
+                                     const std::function<bool()>& go_on) {
+    const std::vector<pid_t> pids = by_turns(tiered_processes().value_or(std::vector<pid_t>{}));
+    std::vector<std::optional<Snapshot>> said(pids.size());
+    const double until_s = libpool::steady_now_s() + all_statuses_s;
+    at_once(
+        pids.size(), [&] { return libpool::steady_now_s() < until_s && go_on(); },
+        [&](size_t i) {
+            auto answer = ask_status(pids[i], status_s);
+            if (answer && answer->state == TieringState::tiered) said[i] = std::move(*answer);
+        });
+    std::vector<Occupant> occupants;
+    for (size_t i = 0; i < pids.size() && go_on(); ++i) {
+        if (!said[i]) continue;
+        auto pages = libpool::find_pages(kernel, said[i]->target, range);
+        if (!pages || pages->empty()) continue;
+        occupants.push_back({pids[i], std::move(*said[i]), std::move(*pages)});
+    }
+    return occupants;
+}
+
+using Rates = std::optional<std::vector<float>>;
+
+// Of each occupant's pages, in their order; nothing: it has not told them.
+std::vector<Rates> rates_of(const std::vector<Occupant>& occupants,
+                            const std::function<bool()>& go_on) {
+    std::vector<Rates> rates(occupants.size());
+    const double until_s = libpool::steady_now_s() + all_rates_s;
+    const auto in_time = [&] { return libpool::steady_now_s() < until_s && go_on(); };
+    at_once(
+        occupants.size(), in_time,
+        [&](size_t i) {
+            auto answer = ask_rates(occupants[i].speaker, occupants[i].pages, in_time);
+            if (answer) rates[i] = std::move(*answer);
+        },
+        rates_at_once);
+    return rates;
+}
+
+void add_occupant(const Occupant& one, const std::vector<float>& rates, Scene& scene) {
+    auto units = drain_units(one.pages, [&](uint64_t address) {
+        return rates[size_t(std::ranges::lower_bound(one.pages, address) - one.pages.begin())];
+    });
     for (DrainUnit& unit : units) unit.owner = static_cast<uint32_t>(scene.pids.size());
     scene.units.insert(scene.units.end(), units.begin(), units.end());
-    scene.pids.push_back(said->target);
-    scene.near.insert(said->near_nodes.begin(), said->near_nodes.end());
-    scene.far.insert(said->far_nodes.begin(), said->far_nodes.end());
-    scene.worth_rate = std::max(scene.worth_rate, said->policy.boundary_rate);
+    scene.pids.push_back(one.said.target);
+    scene.near.insert(one.said.near_nodes.begin(), one.said.near_nodes.end());
+    scene.far.insert(one.said.far_nodes.begin(), one.said.far_nodes.end());
+    scene.worth_rate = std::max(scene.worth_rate, one.said.policy.boundary_rate);
 }
 
 // The node with the most room, and that room in pages.
@@ -109,10 +156,12 @@ std::vector<VacateBatch> plan_vacating(std::vector<DrainUnit> units, const std::
 Vacated vacate(const libpool::Site& range, const std::vector<int>& leaving,
                const std::function<bool()>& go_on) {
     auto kernel = libpool::make_kernel();
+    const std::vector<Occupant> occupants = find_occupants(*kernel, range, go_on);
+    const std::vector<Rates> rates = rates_of(occupants, go_on);
+    if (!go_on()) return {};
     Scene scene;
-    for (pid_t pid : tiered_processes().value_or(std::vector<pid_t>{})) {
-        if (!go_on()) return {};
-        add_process(*kernel, pid, range, scene);
+    for (size_t i = 0; i < occupants.size(); ++i) {
+        if (rates[i]) add_occupant(occupants[i], *rates[i], scene);
     }
     for (int node : leaving) scene.near.erase(node), scene.far.erase(node);
     Vacated done{scene.pids.size(), 0, 0};

@@ -37,7 +37,9 @@ struct Vacated {
     uint64_t moved_pages = 0;
 };
 
-// `leaving`: nodes that are no place to move to. `go_on` is asked between batches.
+// `leaving`: nodes that are no place to move to. `go_on` is asked between questions and between
+// batches, from several threads. Who has not answered when the time for asking is over keeps its
+// pages where they are, for the kernel to move.
 Vacated vacate(const libpool::Site& range, const std::vector<int>& leaving,
                const std::function<bool()>& go_on);
 

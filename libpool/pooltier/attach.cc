@@ -79,13 +79,12 @@ Result<void> may_attach(const Wish& wish) {
         return fail(EPERM, "attaching to %d (%s) needs root: it moves another process's pages",
                     wish.pid, printable(facts.program, 40).c_str());
     }
-    auto pids = tiered_processes();
-    for (pid_t pid : pids.value_or(std::vector<pid_t>{})) {
-        auto said = ask_status(pid, 1);
-        if (said && said->target == wish.pid && said->state == TieringState::tiered) {
-            return fail(EBUSY, "process %d is tiered already%s", wish.pid,
-                        pid == wish.pid ? "" : text(" (attached by %d)", pid).c_str());
-        }
+    auto own = ask_status(wish.pid, 1);
+    if (own && own->target == wish.pid && own->state == TieringState::tiered) {
+        return fail(EBUSY, "process %d is tiered already", wish.pid);
+    }
+    if (auto other = attacher_of(wish.pid)) {
+        return fail(EBUSY, "process %d is tiered already (attached by %d)", wish.pid, *other);
     }
     return {};
 }

@@ -14,7 +14,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
+#include <iterator>
+#include <map>
+#include <utility>
 
 #include "read_text.h"
 #include "steady.h"
@@ -22,17 +24,21 @@
 #include "tier/printable.h"
 #include "uapi.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77  // since Linux 6.5
+#endif
+
 namespace libpool::tier {
 
 namespace {
 
-// visit(pid, name) for each socket that is listened on and called after a process.
+// visit(pid, name) for each socket that is listened on and called after a process. False: enough.
 template <typename Visit>
 void each_control_name(std::string_view proc_net_unix, Visit visit) {
     constexpr std::string_view mark = " @pooltier/";
     constexpr std::string_view listening = " 00010000 ";  // its flags: __SO_ACCEPTCON
     constexpr size_t longest = 64;
-    for (size_t found = 0; !proc_net_unix.empty() && found < process_limit;) {
+    while (!proc_net_unix.empty()) {
         std::string_view line = proc_net_unix.substr(0, proc_net_unix.find('\n'));
         proc_net_unix.remove_prefix(std::min(line.size() + 1, proc_net_unix.size()));
         size_t at = line.find(mark);
@@ -44,13 +50,31 @@ void each_control_name(std::string_view proc_net_unix, Visit visit) {
         auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
         bool whole = error == std::errc() && end == digits.data() + digits.size();
         if (!whole || pid <= 0 || digits.front() == '0') continue;
-        visit(pid, name);
-        ++found;
+        if (!visit(pid, name)) return;
     }
 }
 
 std::vector<std::string> control_names(pid_t pid) {
     return parse_control_names(read_text("/proc/net/unix").value_or(""), pid);
+}
+
+// All processes that can be seen, rising.
+std::vector<pid_t> listed_processes() {
+    std::vector<pid_t> pids;
+    for (const std::string& name : list_folder("/proc")) {
+        int pid = 0;
+        auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
+        if (error == std::errc() && end == name.data() + name.size()) pids.push_back(pid);
+    }
+    std::sort(pids.begin(), pids.end());
+    return pids;
+}
+
+// Its effective user now; nothing: there is no such process.
+std::optional<uid_t> owner_of(pid_t pid) {
+    struct stat status {};
+    if (pid <= 0 || stat(text("/proc/%d", pid).c_str(), &status) != 0) return std::nullopt;
+    return status.st_uid;
 }
 
 // The parent of a process that has the preload library and no thread of it; 0: it has not, or has
@@ -78,15 +102,21 @@ class Connection {
     }
     Connection(const Connection&) = delete;
 
-    // By another name than the usual one, if it has one: then that belongs to somebody else, who
-    // may let us wait.
+    // By the usual name, without waiting: it may belong to somebody else, who may let us wait. Then
+    // the process has another one, to be found in a list that takes long to read when it is long.
     Result<void> open() {
         const std::string usual = control_name(pid_);
+        auto opened = open_as(usual, 0);
+        if (opened || opened.error().code == ESRCH) return opened;
         for (const std::string& name : control_names(pid_)) {
+            if (steady_now_s() > until_s_) break;
             if (name != usual && open_as(name, 0)) return {};
         }
-        return open_as(usual, until_s_);
+        return opened.error().code == ETIMEDOUT ? open_as(usual, until_s_) : opened;
     }
+
+    // Whether it is root who answers, and was root who listened.
+    bool root() const { return root_; }
 
     Result<void> send_line(const std::string& line) {
         size_t at = 0;
@@ -105,7 +135,7 @@ class Connection {
     }
 
     // `with`: where a descriptor goes that comes with it; without, what comes is not taken.
-    Result<std::string> read_line(Descriptor* with = nullptr) {
+    Result<std::string> read_line(size_t limit_bytes, Descriptor* with = nullptr) {
         std::string line;
         while (true) {
             char piece[16384];
@@ -115,9 +145,9 @@ class Connection {
                 size_t end = std::find(piece, piece + got, '\n') - piece;
                 line.append(piece, end);
                 if (end < static_cast<size_t>(got)) return line;
-                if (line.size() > answer_limit_bytes) {
+                if (line.size() > limit_bytes) {
                     return fail(EPROTO, "process %d answers with more than %zu bytes", pid_,
-                                answer_limit_bytes);
+                                limit_bytes);
                 }
                 continue;
             }
@@ -148,7 +178,7 @@ class Connection {
 
     std::unexpected<Error> nobody() const {
         ProcessFacts facts = process_facts(pid_);
-        if (!facts.exists) return fail(ESRCH, "there is no process %d", pid_);
+        if (!facts.exists) return ended();
         const std::string who = text("process %d (%s)", pid_, printable(facts.program, 40).c_str());
         if (pid_t parent = forked_by(pid_)) {
             return fail(ENOENT,
@@ -161,6 +191,7 @@ class Connection {
                     "%d` as root",
                     who.c_str(), pid_);
     }
+    std::unexpected<Error> ended() const { return fail(ESRCH, "there is no process %d", pid_); }
     std::unexpected<Error> silent() const {
         return fail(ETIMEDOUT, "process %d does not answer (is it stopped?)", pid_);
     }
@@ -189,13 +220,47 @@ class Connection {
         return got;
     }
 
-    Result<void> check_peer(const std::string& name) const {
+    // What the kernel knows of the peer is of the time at which it listened. Since then the process
+    // may have become another program (one that is set-user-ID: then its user does not speak for
+    // it), or have ended and left its number and its socket to others. Only who was root and gave
+    // that up may be another user now: it speaks for itself as before, and is root no more.
+    Result<void> check_peer(const std::string& name) {
         ucred peer{};
         socklen_t size = sizeof peer;
         if (getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return gone();
-        if (peer.pid == pid_) return {};
-        return fail(EPERM, "the socket @%s belongs to process %d, not to %d: it was not asked",
-                    name.c_str(), peer.pid, pid_);
+        if (peer.pid != pid_) {
+            return fail(EPERM, "the socket @%s belongs to process %d, not to %d: it was not asked",
+                        name.c_str(), peer.pid, pid_);
+        }
+        const auto owner = owner_of(pid_);
+        if (!owner) return ended();
+        if (peer.uid != *owner && peer.uid != 0) {
+            return fail(EPERM,
+                        "the socket @%s was made by uid %u, and process %d belongs to uid %u: it "
+                        "was not asked",
+                        name.c_str(), peer.uid, pid_, *owner);
+        }
+        if (listener_has_ended()) {
+            if (!process_facts(pid_).exists) return ended();
+            return fail(EPERM,
+                        "the socket @%s belongs to a process that has ended, not to the %d that "
+                        "there is now: it was not asked",
+                        name.c_str(), pid_);
+        }
+        root_ = peer.uid == 0 && *owner == 0;
+        return {};
+    }
+
+    // An older kernel does not know it: there the number and the user have to do.
+    bool listener_has_ended() const {
+        int pidfd = -1;
+        socklen_t size = sizeof pidfd;
+        if (getsockopt(fd_, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) != 0) {
+            return errno == ESRCH || errno == EINVAL;  // of what has ended and been waited for
+        }
+        const Descriptor process(pidfd);
+        pollfd polled{process.get(), POLLIN, 0};
+        return poll(&polled, 1, 0) > 0;
     }
 
     Result<void> wait(short events) {
@@ -209,7 +274,24 @@ class Connection {
     pid_t pid_;
     double until_s_;
     int fd_ = -1;
+    bool root_ = false;
 };
+
+struct Heard {
+    std::string line;
+    bool by_root = false;
+};
+
+Result<Heard> hear(pid_t pid, const Request& request, double deadline_s) {
+    Connection connection(pid, deadline_s);
+    if (auto opened = connection.open(); !opened) return std::unexpected(opened.error());
+    auto sent = connection.send_line(encode_request(request) + "\n");
+    if (!sent) return std::unexpected(sent.error());
+    const bool of_pages = std::holds_alternative<AskPages>(request);
+    auto line = connection.read_line(of_pages ? pages_answer_limit_bytes : answer_limit_bytes);
+    if (!line) return std::unexpected(line.error());
+    return Heard{std::move(*line), connection.root()};
+}
 
 // A nonsense answer is said with the name of who gave it.
 template <typename T>
@@ -225,7 +307,10 @@ Result<T> decoded(pid_t pid, const Result<std::string>& line,
 
 std::vector<pid_t> parse_control_sockets(std::string_view proc_net_unix) {
     std::vector<pid_t> pids;
-    each_control_name(proc_net_unix, [&](pid_t pid, std::string_view) { pids.push_back(pid); });
+    each_control_name(proc_net_unix, [&](pid_t pid, std::string_view) {
+        pids.push_back(pid);
+        return true;
+    });
     std::sort(pids.begin(), pids.end());
     pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
     return pids;
@@ -235,6 +320,7 @@ std::vector<std::string> parse_control_names(std::string_view proc_net_unix, pid
     std::vector<std::string> names;
     each_control_name(proc_net_unix, [&](pid_t of, std::string_view name) {
         if (of == pid) names.emplace_back(name);
+        return names.size() < name_limit;
     });
     std::sort(names.begin(), names.end());
     return names;
@@ -243,26 +329,54 @@ std::vector<std::string> parse_control_names(std::string_view proc_net_unix, pid
 Result<std::vector<pid_t>> tiered_processes() {
     auto content = read_text("/proc/net/unix");
     if (!content) return fail(ENOENT, "/proc/net/unix cannot be read: is /proc mounted?");
-    return parse_control_sockets(*content);
+    const std::vector<pid_t> named = parse_control_sockets(*content), listed = listed_processes();
+    std::vector<pid_t> pids;
+    std::set_intersection(named.begin(), named.end(), listed.begin(), listed.end(),
+                          std::back_inserter(pids));
+    if (pids.size() > process_limit) {
+        pids = by_turns(std::move(pids));
+        pids.resize(process_limit);
+        std::sort(pids.begin(), pids.end());
+    }
+    return pids;
 }
 
+std::vector<pid_t> by_turns(std::vector<pid_t> pids) {
+    std::map<uid_t, size_t> asked;  // of each user, so far
+    std::vector<std::pair<size_t, pid_t>> turns;
+    for (pid_t pid : pids) turns.emplace_back(asked[owner_of(pid).value_or(0)]++, pid);
+    std::stable_sort(turns.begin(), turns.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (size_t i = 0; i < turns.size(); ++i) pids[i] = turns[i].second;
+    return pids;
+}
+
+// In a thread of the preload library's, too: see read_text.h.
 ProcessFacts process_facts(pid_t pid) {
     ProcessFacts facts;
-    std::string folder = text("/proc/%d", pid);
-    struct stat status {};
-    if (pid <= 0 || stat(folder.c_str(), &status) != 0) return facts;
+    const auto owner = owner_of(pid);
+    if (!owner) return facts;
+    const std::string folder = text("/proc/%d", pid);
     // One that has ended and was not waited for yet is no process to anybody who asks.
-    std::ifstream stat_file(folder + "/stat");
-    std::string line;
-    std::getline(stat_file, line, '\0');
-    size_t name_end = line.rfind(')');
-    facts.exists = name_end != line.npos && line.find_first_of("ZX", name_end) != name_end + 2;
+    const std::string stat = read_text(folder + "/stat").value_or("");
+    const size_t name_end = stat.rfind(')');
+    facts.exists = name_end != stat.npos && stat.find_first_of("ZX", name_end) != name_end + 2;
     if (!facts.exists) return facts;
-    facts.uid = status.st_uid;
-    std::ifstream comm(folder + "/comm");
-    std::getline(comm, facts.program, '\0');
+    facts.uid = *owner;
+    facts.program = read_text(folder + "/comm").value_or("");
     if (facts.program.ends_with('\n')) facts.program.pop_back();
     return facts;
+}
+
+std::optional<pid_t> attacher_of(pid_t pid) {
+    for (pid_t other : tiered_processes().value_or(std::vector<pid_t>{})) {
+        if (other == pid) continue;
+        const ProcessFacts facts = process_facts(other);
+        if (!facts.exists || facts.uid != 0) continue;  // others cannot attach
+        auto said = ask_status(other, 1);
+        if (said && said->target == pid) return other;
+    }
+    return std::nullopt;
 }
 
 Result<pid_t> speaker_of(pid_t pid) {
@@ -272,35 +386,34 @@ Result<pid_t> speaker_of(pid_t pid) {
     if (!own && own.error().code != ENOENT && own.error().code != ETIMEDOUT) {
         return std::unexpected(own.error());
     }
-    for (pid_t other : tiered_processes().value_or(std::vector<pid_t>{})) {
-        if (other == pid) continue;
-        ProcessFacts facts = process_facts(other);
-        if (!facts.exists || facts.uid != 0) continue;  // others cannot attach
-        auto said = ask_status(other, 1);
-        if (said && said->target == pid) return other;
-    }
+    if (auto attacher = attacher_of(pid)) return *attacher;
     if (own) return pid;
     return std::unexpected(own.error());
 }
 
 Result<std::string> ask(pid_t pid, const Request& request, double deadline_s) {
-    Connection connection(pid, deadline_s);
-    if (auto opened = connection.open(); !opened) return std::unexpected(opened.error());
-    auto sent = connection.send_line(encode_request(request) + "\n");
-    if (!sent) return std::unexpected(sent.error());
-    return connection.read_line();
+    auto heard = hear(pid, request, deadline_s);
+    if (!heard) return std::unexpected(heard.error());
+    return std::move(heard->line);
 }
 
 Result<Snapshot> ask_status(pid_t pid, double deadline_s) {
-    auto snapshot = decoded(pid, ask(pid, AskStatus{}, deadline_s), decode_snapshot);
+    auto heard = hear(pid, AskStatus{}, deadline_s);
+    if (!heard) return std::unexpected(heard.error());
+    auto snapshot = decoded(pid, std::move(heard->line), decode_snapshot);
     if (snapshot && snapshot->pid != pid) {
         return fail(EPROTO, "process %d says that it is process %d", pid, snapshot->pid);
     }
+    if (snapshot && !heard->by_root) snapshot->target = pid;
     return snapshot;
 }
 
 Result<PageAnswer> ask_explain(pid_t pid, uint64_t address, double deadline_s) {
-    return decoded(pid, ask(pid, AskExplain{address}, deadline_s), decode_page_answer);
+    auto heard = hear(pid, AskExplain{address}, deadline_s);
+    if (!heard) return std::unexpected(heard.error());
+    auto answer = decoded(pid, std::move(heard->line), decode_page_answer);
+    if (answer && !heard->by_root) answer->target = pid;
+    return answer;
 }
 
 Result<PageSlice> ask_pages(pid_t pid, const AskPages& wish, double deadline_s) {
@@ -315,33 +428,56 @@ Result<std::vector<BenefitStep>> ask_benefit(pid_t pid, double deadline_s) {
     return decoded(pid, ask(pid, AskBenefit{}, deadline_s), decode_benefit);
 }
 
-RatesByAddress::RatesByAddress(std::vector<PageRange> ranges, std::vector<float> rates)
-    : ranges_(std::move(ranges)), rates_(std::move(rates)) {
+PageNumbers::PageNumbers(std::vector<PageRange> ranges) : ranges_(std::move(ranges)) {
     std::sort(ranges_.begin(), ranges_.end(),
               [](const PageRange& a, const PageRange& b) { return a.start < b.start; });
 }
 
-float RatesByAddress::of(uint64_t address) const {
+std::optional<uint64_t> PageNumbers::of(uint64_t address) const {
     auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address,
                                   [](uint64_t at, const PageRange& one) { return at < one.start; });
-    if (after == ranges_.begin()) return 0;
+    if (after == ranges_.begin()) return std::nullopt;
     const PageRange& range = *std::prev(after);
-    uint64_t page = (address - range.start) / page_bytes;
-    if (page >= range.pages || range.first + page >= rates_.size()) return 0;
-    return rates_[range.first + page];
+    const uint64_t page = (address - range.start) / page_bytes;
+    if (page >= range.pages || page > UINT64_MAX - range.first) return std::nullopt;
+    return range.first + page;
 }
 
-Result<RatesByAddress> ask_rates(pid_t pid) {
-    std::vector<PageRange> ranges;
-    std::vector<float> rates;
-    while (true) {
-        auto slice = ask_pages(pid, {rates.size(), slice_limit_pages, Detail::rates});
-        if (!slice) return std::unexpected(slice.error());
-        if (rates.empty()) ranges = std::move(slice->ranges);
-        rates.insert(rates.end(), slice->rates.begin(), slice->rates.end());
-        if (slice->rates.empty() || rates.size() >= slice->total_pages) break;
+Result<std::vector<float>> ask_rates(pid_t pid, std::span<const uint64_t> addresses,
+                                     const std::function<bool()>& go_on, double deadline_s) {
+    const double until_s = steady_now_s() + deadline_s;
+    auto ask_from = [&](uint64_t first) -> Result<PageSlice> {
+        const double left_s = until_s - steady_now_s();
+        if (!go_on()) return fail(ECANCELED, "process %d is not asked any further", pid);
+        if (left_s <= 0) {
+            return fail(ETIMEDOUT, "process %d does not tell the rates of %zu pages within %g s",
+                        pid, addresses.size(), deadline_s);
+        }
+        return ask_pages(pid, {first, slice_limit_pages, Detail::rates}, left_s);
+    };
+    auto slice = ask_from(0);
+    if (!slice) return std::unexpected(slice.error());
+    const uint64_t total_pages = slice->total_pages;
+    if (total_pages > tracked_limit_pages) {
+        return fail(EFBIG, "process %d says that it has %llu tracked pages, and %llu is the most",
+                    pid, static_cast<unsigned long long>(total_pages),
+                    static_cast<unsigned long long>(tracked_limit_pages));
     }
-    return RatesByAddress(std::move(ranges), std::move(rates));
+    const PageNumbers numbers(std::move(slice->ranges));
+    std::vector<std::pair<uint64_t, size_t>> wanted;  // number, and index in `addresses`
+    for (size_t i = 0; i < addresses.size(); ++i) {
+        auto number = numbers.of(addresses[i]);
+        if (number && *number < total_pages) wanted.emplace_back(*number, i);
+    }
+    std::sort(wanted.begin(), wanted.end());
+    std::vector<float> rates(addresses.size());
+    for (const auto& [number, i] : wanted) {
+        if (number - slice->first >= slice->rates.size()) slice = ask_from(number);
+        if (!slice) return std::unexpected(slice.error());
+        if (slice->rates.empty()) break;  // fewer than it said
+        rates[i] = slice->rates[number - slice->first];
+    }
+    return rates;
 }
 
 Result<Descriptor> ask_descriptor(pid_t pid, double deadline_s) {
@@ -350,7 +486,7 @@ Result<Descriptor> ask_descriptor(pid_t pid, double deadline_s) {
     auto sent = connection.send_line(encode_request(AskDescriptor{}) + "\n");
     if (!sent) return std::unexpected(sent.error());
     Descriptor descriptor;
-    auto done = decoded(pid, connection.read_line(&descriptor), decode_done);
+    auto done = decoded(pid, connection.read_line(answer_limit_bytes, &descriptor), decode_done);
     if (!done) return std::unexpected(done.error());
     if (!descriptor) return fail(EPROTO, "process %d handed over nothing", pid);
     return descriptor;

@@ -384,8 +384,32 @@ std::string answer_of(const T& value) {
     return line_of(out);
 }
 
+// Nothing said here is, and each level would cost the parser a hundred times the one byte that
+// opens it. As far as the line is JSON at all: behind the first mistake the parser reads no
+// further.
+bool too_deep(std::string_view line) {
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < line.size(); ++i) {
+        const char c = line[i];
+        if (c == '"') {
+            in_string = !in_string;
+        } else if (in_string) {
+            i += c == '\\';  // with what it escapes
+        } else if (c == '[' || c == '{') {
+            if (++depth > depth_limit) return true;
+        } else if (c == ']' || c == '}') {
+            --depth;
+        }
+    }
+    return false;
+}
+
 // The "ok" of an answer.
 Result<json> opened(std::string_view line) {
+    if (too_deep(line)) {
+        return fail(EPROTO, "the answer is nested deeper than %d levels", depth_limit);
+    }
     json answer = json::parse(line, nullptr, false);
     if (answer.is_discarded() || !answer.is_object()) {
         return fail(EPROTO, "the answer is no JSON object");
@@ -456,6 +480,9 @@ std::string encode_request(const Request& request) {
 }
 
 Result<Request> decode_request(std::string_view line) {
+    if (too_deep(line)) {
+        return fail(EINVAL, "the request is nested deeper than %d levels", depth_limit);
+    }
     json object = json::parse(line, nullptr, false);
     if (object.is_discarded() || !object.is_object()) {
         return fail(EINVAL, "the request is no JSON object");

@@ -19,6 +19,7 @@ struct Bounds {
     uint64_t high = 0;  // wants no more
     uint64_t weight = 1;
     uint64_t pages = 0;
+    double next_rate = 0;  // touches/s of the page after these; kept, for curves may be long
 };
 
 uint64_t pages_at(const Bounds& one, Level level) {
@@ -45,10 +46,10 @@ double rate_of_page(const Tenant& tenant, uint64_t page) {
 }
 
 // Whether the next page goes to a rather than to b, b being the earlier one.
-bool goes_before(const Bounds& a, const Tenant& tenant_a, const Bounds& b, const Tenant& tenant_b) {
+bool goes_before(const Bounds& a, const Bounds& b) {
     Level key_a = Level(a.pages + 1) * b.weight, key_b = Level(b.pages + 1) * a.weight;
     if (key_a != key_b) return key_a < key_b;
-    return rate_of_page(tenant_a, a.pages) > rate_of_page(tenant_b, b.pages);
+    return a.next_rate > b.next_rate;
 }
 
 // Fills all up to `high` by the rule, from `low` on, which is known to fit. Returns what is left.
@@ -58,20 +59,23 @@ uint64_t fill(std::vector<Bounds>& all, std::span<const Tenant> tenants, uint64_
         Level middle = below + (above - below) / 2;
         (fits(all, middle, capacity) ? below : above) = middle;
     }
-    for (Bounds& one : all) {
-        one.pages = pages_at(one, below);
-        capacity -= one.pages;
+    auto give = [&](size_t i, uint64_t pages) {
+        all[i].pages += pages;
+        all[i].next_rate = rate_of_page(tenants[i], all[i].pages);
+        capacity -= pages;
+    };
+    for (size_t i = 0; i < all.size(); ++i) {
+        all[i].pages = 0;
+        give(i, pages_at(all[i], below));
     }
     while (capacity > 0) {
         size_t next = all.size();
         for (size_t i = 0; i < all.size(); ++i) {
             if (all[i].pages == all[i].high) continue;
-            if (next == all.size() || goes_before(all[i], tenants[i], all[next], tenants[next]))
-                next = i;
+            if (next == all.size() || goes_before(all[i], all[next])) next = i;
         }
         if (next == all.size()) break;
-        ++all[next].pages;
-        --capacity;
+        give(next, 1);
     }
     return capacity;
 }

@@ -31,7 +31,7 @@
 namespace libpool::tier {
 
 inline constexpr uint64_t weight_limit = 10'000;
-inline constexpr size_t tenant_limit = 1024;
+inline constexpr size_t tenant_limit = 4096;
 
 struct Tenant {
     std::string name;

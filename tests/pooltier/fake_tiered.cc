@@ -6,6 +6,9 @@
 //   fake-tiered [--program NAME] [--tenant NAME] [--sentence S] [--untiered SENTENCE]
 //               [--private] [--slow SECONDS] [--pages N]     N: of so many it speaks
 //               [--numa-balancing MODE]                        of the kernel
+//               [--target PID]                                 whom it says it speaks for
+//               [--near-bytes N] [--move-ns X] [--rate X]      rate: of all its pages
+//               [--made-by UID] [--becomes UID]                root: as whom it listens, then is
 //   fake-tiered --fork    serves, forks; the child lets go and serves "not tracked: forked" itself,
 //                         and says "child PID"
 #include <sys/prctl.h>
@@ -18,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "tier/control.h"
@@ -37,6 +41,7 @@ class MadeUp final : public Controlled {
     Snapshot told;
     double slow_s = 0;
     uint64_t told_pages = pages_in_all;
+    std::optional<double> same_rate;  // for the benefit
 
     Snapshot status() override {
         usleep(static_cast<useconds_t>(slow_s * 1e6));
@@ -99,7 +104,7 @@ class MadeUp final : public Controlled {
     Result<std::vector<BenefitStep>> benefit() override {
         std::vector<BenefitStep> steps;
         for (uint64_t page = 0; page < pages_in_all; page += 100) {
-            steps.push_back({100, rate_of(page + 50)});
+            steps.push_back({100, same_rate.value_or(rate_of(page + 50))});
         }
         return steps;
     }
@@ -171,6 +176,12 @@ int usage() {
     return 2;
 }
 
+bool become(uid_t user) {
+    if (seteuid(user) == 0) return true;
+    std::perror("fake-tiered: seteuid");
+    return false;
+}
+
 void wait_for_the_end() {
     char byte;
     while (read(STDIN_FILENO, &byte, 1) > 0) {
@@ -201,6 +212,7 @@ int main(int argc, char** argv) {
     MadeUp engine;
     engine.told = made_up();
     bool forks = false;
+    uid_t made_by = geteuid(), becomes = geteuid();
     for (int i = 1; i < argc; ++i) {
         std::string word = argv[i];
         auto value = [&] { return i + 1 < argc ? argv[++i] : ""; };
@@ -221,16 +233,31 @@ int main(int argc, char** argv) {
             engine.told_pages = std::strtoull(value(), nullptr, 10);
         else if (word == "--numa-balancing")
             engine.told.numa_balancing = std::atoi(value());
+        else if (word == "--target")
+            engine.told.target = std::atoi(value());
+        else if (word == "--near-bytes")
+            engine.told.near_bytes = std::strtoull(value(), nullptr, 10);
+        else if (word == "--move-ns")
+            engine.told.move_ns = std::atof(value());
+        else if (word == "--rate")
+            engine.same_rate = std::atof(value());
+        else if (word == "--made-by")
+            made_by = static_cast<uid_t>(std::atoi(value()));
+        else if (word == "--becomes")
+            becomes = static_cast<uid_t>(std::atoi(value()));
         else if (word == "--fork")
             forks = true;
         else
             return usage();
     }
+    const uid_t begun_by = geteuid();
+    if (!become(made_by)) return 1;
     auto server = ControlServer::start(engine, {.request_s = 1, .answer_s = 1});
     if (!server) {
         std::fprintf(stderr, "fake-tiered: %s\n", server.error().sentence.c_str());
         return 1;
     }
+    if (!become(begun_by) || !become(becomes)) return 1;
     std::puts("ready");
     std::fflush(stdout);
     if (forks) return serve_forked(engine, **server);

@@ -106,12 +106,81 @@ class Tiers(PooltierTest):
         self.assertIn("cxlpool_tier_silent_processes 6\n", done.out)
         self.assertEqual(allotted(other.pid), "400 KiB")
 
+    def test_a_curve_of_nonsense_costs_only_its_owner(self):
+        # Negative rates above a negative worth: divide() takes no such curve, and nobody would be told his part.
+        self.fake("--move-ns", "-2000", "--rate", "-0.1")
+        fake = self.fake()
+        path = self.write("tenants", "capacity = 4000K\n")
+        done = poold("tiers", "--once", "--tenants", path)
+        self.assertEqual((done.code, done.err), (0, ""), done)
+        self.assertEqual(allotted(fake.pid), "3.9 MiB")
+
+    def test_a_process_that_has_more_than_all_nodes_adds_nothing(self):
+        self.fake("--near-bytes", str((1 << 64) - 1), "--rate", "0")
+        fake = self.fake("--near-bytes", "1")  # with the first one's: none, were it a plain sum
+        path = self.write("tenants", f"capacity = auto\ntenant a pid={fake.pid}\n")
+        done = poold("tiers", "--once", "--tenants", path)
+        self.assertEqual((done.code, done.err), (0, ""), done)
+        with open("/sys/devices/system/node/node0/meminfo") as file:
+            total = int(re.search(r"MemTotal: +(\d+) kB", file.read())[1]) << 10
+        divided = [int(n) for n in re.findall(r"(?m)^cxlpool_tier_near_limit_bytes\{.*\} (\d+)$", done.out)]
+        self.assertEqual(len(divided), 2, done)
+        self.assertAlmostEqual(sum(divided), total, delta=1 << 16)  # whole pages
+
     def test_a_silent_process_is_counted_and_hides_nobody(self):
         self.socket(b"garbage\n")
         fake = self.fake()
         done = poold("tiers", "--once")
         self.assertIn("cxlpool_tier_silent_processes 1\n", done.out)
         self.assertIn(f'pid="{fake.pid}"', done.out)
+
+
+class WhoseWord(PooltierTest):
+    """On another process's pages only root's word counts, and nobody's who was somebody else when he listened."""
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("only root can be several users")
+        self.sleeper = subprocess.Popen(["sleep", "60"])
+        self.addCleanup(self.sleeper.wait)
+        self.addCleanup(self.sleeper.kill)
+
+    def claimant(self, *words, **more):
+        return self.fake("--target", str(self.sleeper.pid), *words, **more)
+
+    def programs(self):
+        done = poold("tiers", "--once")
+        silent = re.search(r"(?m)^cxlpool_tier_silent_processes (\d+)$", done.out)[1]
+        return re.findall(r'(?m)^cxlpool_tier_near_bytes\{pid="\d+",program="([^"]*)"', done.out), int(silent)
+
+    def test_root_speaks_for_another_process(self):
+        self.claimant()
+        self.assertEqual(self.programs(), (["sleep"], 0))
+
+    def test_who_has_become_root_after_he_listened_is_not_believed(self):
+        # As if an ordinary user had run a set-user-ID program in the process that listens.
+        claimant = self.claimant("--made-by", "65534")
+        self.assertEqual(self.programs(), ([], 1))
+        self.assert_refused(pooltier("status", claimant.pid), 1,
+                            f"the socket @pooltier/{claimant.pid} was made by uid 65534, and process {claimant.pid} "
+                            "belongs to uid 0: it was not asked")
+        done = pooltier("status", self.sleeper.pid)
+        self.assertIn("is not tiered", done.err)
+
+    def test_who_has_given_up_root_speaks_for_himself_alone(self):
+        self.claimant("--becomes", "65534")
+        self.assertEqual(self.programs(), (["fake-tiered"], 0))
+
+    def test_nobody_but_root_keeps_a_process_from_being_attached_to(self):
+        # Refused in either case, for the node: nothing is begun.
+        attach = ("attach", self.sleeper.pid, "--near-nodes", "0", "--far-nodes", "1000")
+        liar = self.claimant("--becomes", "65534")
+        self.assert_refused(pooltier(*attach), 1, "node 1000 has no memory here")
+        liar.stop()
+        attached = self.claimant()
+        self.assert_refused(pooltier(*attach), 1,
+                            f"process {self.sleeper.pid} is tiered already (attached by {attached.pid})")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@
 #include "poold/leaving.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <list>
 
+#include "poold/at_once.h"
+#include "silent_process.h"
 #include "soon.h"
 #include "tier/control.h"
 
@@ -57,6 +58,15 @@ class Log {
         std::lock_guard guard(lock_);
         lines_.push_back(sentence);
     }
+    // With such words at its end.
+    std::vector<std::string> ending(const std::string& words) const {
+        std::lock_guard guard(lock_);
+        std::vector<std::string> found;
+        for (const std::string& line : lines_) {
+            if (line.ends_with(words)) found.push_back(line);
+        }
+        return found;
+    }
     // About one process: others on this machine may have a word, too.
     std::vector<std::string> about(pid_t pid) const {
         std::lock_guard guard(lock_);
@@ -70,37 +80,6 @@ class Log {
   private:
     mutable std::mutex lock_;
     std::vector<std::string> lines_;
-};
-
-// Listens under its name and does nothing more.
-class SilentProcess {
-  public:
-    SilentProcess() {
-        int ready[2];
-        EXPECT_EQ(pipe(ready), 0);
-        pid_ = fork();
-        if (pid_ == 0) {
-            const libpool::tier::ControlAddress address(getpid());
-            const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-            bind(fd, address.get(), address.size());
-            listen(fd, 8);
-            close(ready[0]);
-            close(ready[1]);
-            while (true) pause();
-        }
-        close(ready[1]);
-        char end;
-        EXPECT_EQ(read(ready[0], &end, 1), 0);  // the child has let go of it
-        close(ready[0]);
-    }
-    ~SilentProcess() {
-        kill(pid_, SIGKILL);
-        waitpid(pid_, nullptr, 0);
-    }
-    pid_t pid() const { return pid_; }
-
-  private:
-    pid_t pid_;
 };
 
 const auto always = [] { return true; };
@@ -162,4 +141,35 @@ TEST(Leaving, NobodyWaitsForASilentOneThatDoesNotWantTo) {
     const auto before = std::chrono::steady_clock::now();
     leaving.wait_until_told([] { return false; });
     EXPECT_LT(std::chrono::steady_clock::now() - before, 900ms);
+}
+
+// They were asked one after the other, and each cost its whole time.
+TEST(Leaving, SilentOnesAreWaitedForTogether) {
+    std::list<SilentProcess> silent(8);
+    Log log;
+    Leaving leaving(std::ref(log), {.again = 20s, .answer_s = 0.5});
+    leaving.set({node});
+    const auto before = std::chrono::steady_clock::now();
+    leaving.wait_until_told(always);
+    EXPECT_LT(std::chrono::steady_clock::now() - before, 3s);  // not 4
+    for (const SilentProcess& one : silent) EXPECT_EQ(log.about(one.pid()).size(), 1u);
+}
+
+TEST(Leaving, HoweverManyAreSilentItIsOverInTime) {
+    constexpr size_t more = 8;  // than are asked at once
+    std::list<SilentProcess> silent(asked_at_once + more);
+    Log log;
+    Leaving leaving(std::ref(log), {.again = 50ms, .answer_s = 0.5, .all_s = 0.2});
+    leaving.set({node});
+    leaving.wait_until_told(always);
+    const auto left_out = [&] {
+        return log.ending("could not be told within 0.2 s that node 901 leaves");
+    };
+    ASSERT_EQ(left_out().size(), 1u);
+    // Those that were not asked are asked first when it is tried again.
+    EXPECT_TRUE(soon([&] {
+        return std::ranges::all_of(
+            silent, [&](const SilentProcess& one) { return log.about(one.pid()).size() == 1; });
+    }));
+    EXPECT_EQ(left_out().size(), 1u);  // nor is it said again
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -13,6 +14,7 @@
 #include "poold/metrics.h"
 #include "poold/options.h"
 #include "poold/tenants_file.h"
+#include "tier/control_client.h"
 
 using namespace poold;
 using namespace libpool::tier;
@@ -179,6 +181,49 @@ TEST(Allot, NonsenseThatAProcessSaysHarmsNobodyElse) {
     all[0].benefit.push_back({5, NAN});
     all[0].said.loss_ns = NAN;
     EXPECT_EQ(pages_of({}, all, 1000)[1], 100u);
+}
+
+// divide() takes no such curve: all allotments lapsed by one process's word.
+TEST(Allot, ACurveOfNegativeNumbersCostsOnlyItsOwner) {
+    for (auto [move_ns, loss_ns] : {std::pair{-2000.0, 150.0},
+                                    {2000.0, -150.0},
+                                    {-2000.0, -150.0},
+                                    {NAN, 150.0},
+                                    {INFINITY, 1e-300},
+                                    {-INFINITY, 150.0}}) {
+        std::vector<TieredProcess> all = {process(1, "a", 100, -0.1), process(2, "b", 100)};
+        all[0].benefit.push_back({100, -INFINITY});
+        all[0].benefit.push_back({100, INFINITY});
+        all[0].said.move_ns = move_ns;
+        all[0].said.loss_ns = loss_ns;
+        EXPECT_EQ(pages_of({}, all, 100), (std::vector<uint64_t>{0, 100})) << move_ns << loss_ns;
+    }
+}
+
+TEST(Allot, AsManyProcessesAsAreAskedAreDividedAmong) {
+    TenantsFile file = rules("tenant many program=a\ntenant one program=b weight=10000\n");
+    std::vector<TieredProcess> all;
+    for (int pid = 1; pid < int(process_limit); ++pid) {
+        all.push_back(process(pid, pid % 2 ? "a" : "c", 10'000));
+        all.back().benefit.assign(benefit_limit, {100, 50});
+    }
+    all.push_back(process(int(process_limit), "b", 1000));
+    const std::vector<uint64_t> pages = pages_of(file, all, 100'000);
+    EXPECT_EQ(pages.back(), 1000u);
+    EXPECT_LE(std::accumulate(pages.begin(), pages.end(), uint64_t{0}), 100'000u);
+    EXPECT_GT(pages[1], 0u);
+}
+
+TEST(Allot, NoMoreIsDividedThanTheNodesHave) {
+    std::vector<TieredProcess> all = {process(1, "a", 1), process(2, "b", 1)};
+    all[0].said.near_bytes = 1 << 20;
+    all[1].said.near_bytes = 2 << 20;
+    EXPECT_EQ(near_capacity(all, 4 << 20, 16 << 20), uint64_t{7} << 20);
+    EXPECT_EQ(near_capacity(all, 4 << 20, 6 << 20), uint64_t{6} << 20);
+    EXPECT_EQ(near_capacity(all, UINT64_MAX, 6 << 20), uint64_t{6} << 20);
+    all[1].said.near_bytes = UINT64_MAX - (1 << 20);  // the sum would be 4 MiB less a byte
+    EXPECT_EQ(near_capacity(all, 4 << 20, 16 << 20), uint64_t{16} << 20);
+    EXPECT_EQ(near_capacity({}, 4 << 20, 16 << 20), uint64_t{4} << 20);
 }
 
 TEST(Allot, OverManyWorldsTheSumFits) {

@@ -4,6 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <list>
+
+#include "silent_process.h"
+#include "steady.h"
+
 using namespace poold;
 using libpool::tier::DrainUnit;
 
@@ -51,6 +56,24 @@ TEST(Vacate, PagesOfOneProcessGoTogether) {
 TEST(Vacate, WhatHasNoRoomStaysForTheKernel) {
     auto plan = plan_vacating({unit(0, 0, 1), unit(1, 0, 0)}, pids, {}, 1);
     EXPECT_TRUE(plan.empty());
+}
+
+// Nothing lies there: what is seen is only for how long it asks.
+constexpr libpool::Site nowhere{.node = -1, .physical_start = 0, .physical_bytes = 0};
+
+// They were asked one after the other, and each cost its second.
+TEST(Vacate, SilentProcessesAreWaitedForTogether) {
+    std::list<SilentProcess> silent(8);
+    const double before_s = libpool::steady_now_s();
+    EXPECT_EQ(vacate(nowhere, {}, [] { return true; }).processes, 0u);
+    EXPECT_LT(libpool::steady_now_s() - before_s, 5);  // not 8
+}
+
+TEST(Vacate, ItAsksNobodyWhenItIsToStop) {
+    std::list<SilentProcess> silent(2);
+    const double before_s = libpool::steady_now_s();
+    EXPECT_EQ(vacate(nowhere, {}, [] { return false; }).processes, 0u);
+    EXPECT_LT(libpool::steady_now_s() - before_s, 0.9);
 }
 
 }  // namespace

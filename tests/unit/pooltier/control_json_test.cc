@@ -143,7 +143,25 @@ TEST(ControlJson, AnswersThatAreNone) {
     EXPECT_FALSE(decode_snapshot("{\"ok\":{\"policy\":7}}"));
     EXPECT_FALSE(decode_snapshot("{\"ok\":{\"state\":\"odd\"}}"));
     EXPECT_FALSE(decode_slice("{\"ok\":{\"rates\":[1],\"places\":\"nn\"}}"));
-    EXPECT_FALSE(decode_snapshot(std::string(100000, '[')));
+}
+
+// Four megabytes of brackets took the parser more than a hundred times as much.
+TEST(ControlJson, WhatIsNestedTooDeepIsNotParsed) {
+    const std::string deep(100'000, '[');
+    EXPECT_EQ(decode_snapshot(deep).error().sentence, "the answer is nested deeper than 8 levels");
+    EXPECT_EQ(decode_slice("{\"ok\":{\"rates\":" + deep).error().code, EPROTO);
+    EXPECT_EQ(refused_request(deep.c_str()), "the request is nested deeper than 8 levels");
+    EXPECT_EQ(refused_request("{\"x\":[[[[[[[[]]]]]]]]}"),
+              "the request is nested deeper than 8 levels");
+    EXPECT_EQ(refused_request("{\"x\":[[[[[[[]]]]]]]}"), "the request does not say what to do");
+    // Brackets that are words, or that have been closed, are none.
+    Snapshot said = full();
+    said.sentence = "\"[[[[[[[[[[\\\"{{{{{{{{{{\\";
+    auto back = decode_snapshot(encode_answer(said));
+    ASSERT_TRUE(back) << back.error().sentence;
+    EXPECT_EQ(back->sentence, said.sentence);
+    said.failures.assign(100, {5, 1});
+    EXPECT_TRUE(decode_snapshot(encode_answer(said)));
 }
 
 // Well-formed lines with bytes changed, cut and doubled.

@@ -3,12 +3,19 @@
 #include "tier/control.h"
 
 #include <gtest/gtest.h>
+#include <linux/sched.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
+#include <functional>
 
+#include "steady.h"
 #include "tier/control_client.h"
 
 using namespace libpool;
@@ -21,16 +28,21 @@ class Still final : public Controlled {
     Snapshot status() override {
         Snapshot s;
         s.program = "still";
+        s.target = target;
         return s;
     }
     Result<PageAnswer> explain(uint64_t) override { return fail(ENOENT, "no such page"); }
     Result<void> set(const Limits&) override { return {}; }
     Result<PageSlice> pages(uint64_t first, uint64_t pages, Detail) override {
+        usleep(static_cast<useconds_t>(slow_s * 1e6));
+        ++questions;
         PageSlice slice;
-        slice.total_pages = UINT32_MAX;
+        slice.total_pages = total_pages;
         slice.first = first;
-        slice.rates.assign(pages, 123456.0f);
-        slice.places.assign(pages, Place::far);
+        slice.rates.assign(std::min(pages, told_at_once), 123456.0f);
+        slice.rates.front() = float(first);
+        slice.places.assign(slice.rates.size(), Place::far);
+        if (first == 0) slice.ranges = ranges;
         return slice;
     }
     Result<std::vector<BenefitStep>> benefit() override { return std::vector<BenefitStep>{}; }
@@ -40,7 +52,60 @@ class Still final : public Controlled {
     }
     double settle() override { return INFINITY; }
     int hands_over = -1;
+    int target = 0;
+    uint64_t total_pages = UINT32_MAX, told_at_once = UINT64_MAX;
+    std::vector<PageRange> ranges;
+    double slow_s = 0;
+    std::atomic<int> questions = 0;
 };
+
+const auto always = [] { return true; };
+
+// A process that says ready() when it has done `begin`, and lives until this is destroyed.
+class Child {
+  public:
+    explicit Child(const std::function<bool()>& begin) {
+        int ready[2], ends[2];
+        EXPECT_EQ(pipe(ready) | pipe(ends), 0);
+        pid_ = fork();
+        if (pid_ == 0) {
+            close(ready[0]);
+            close(ends[1]);
+            char byte = begin() ? 'y' : 'n';
+            if (write(ready[1], &byte, 1) != 1) _exit(1);
+            while (read(ends[0], &byte, 1) > 0) {
+            }
+            _exit(0);
+        }
+        close(ready[1]);
+        close(ends[0]);
+        char byte = 0;
+        ready_ = read(ready[0], &byte, 1) == 1 && byte == 'y';
+        close(ready[0]);
+        ends_ = ends[1];
+    }
+    ~Child() {
+        close(ends_);
+        waitpid(pid_, nullptr, 0);
+    }
+    pid_t pid() const { return pid_; }
+    bool ready() const { return ready_; }
+
+  private:
+    pid_t pid_ = 0;
+    int ends_ = -1;
+    bool ready_ = false;
+};
+
+// In a child: serves for as long as it lives, and says that it speaks for `target`.
+bool serve(pid_t target) {
+    static Still engine;
+    engine.target = target;
+    static auto server = ControlServer::start(engine);
+    return bool(server);
+}
+
+constexpr uid_t nobody = 65534;
 
 class Control : public testing::Test {
   protected:
@@ -123,12 +188,63 @@ TEST_F(Control, ADescriptorIsHandedOver) {
     close(ends[1]);
 }
 
-TEST_F(Control, RatesAreFoundByAddress) {
-    RatesByAddress rates({{512, 0x20000000, 2}, {0, 0x10000000, 4}}, {1, 2, 3, 4});
-    EXPECT_EQ(rates.of(0x10001fff), 2);
-    EXPECT_EQ(rates.of(0x10004000), 0);  // behind the range
-    EXPECT_EQ(rates.of(0x0fffffff), 0);
-    EXPECT_EQ(rates.of(0x20001000), 0);  // its rates have not come
+TEST_F(Control, PageNumbersAreFoundByAddress) {
+    PageNumbers numbers({{512, 0x20000000, 2}, {0, 0x10000000, 4}, {UINT64_MAX, 0x30000000, 9}});
+    EXPECT_EQ(numbers.of(0x10001fff), 1u);
+    EXPECT_EQ(numbers.of(0x10004000), std::nullopt);  // behind the range
+    EXPECT_EQ(numbers.of(0x0fffffff), std::nullopt);
+    EXPECT_EQ(numbers.of(0x20001000), 513u);
+    EXPECT_EQ(numbers.of(0x30001000), std::nullopt);  // no number is so large
+}
+
+TEST_F(Control, RatesAreAskedForWhereTheyAreWanted) {
+    engine_.total_pages = uint64_t{1} << 31;
+    engine_.ranges = {{0, 0x10000000, 4}, {1'000'000, 0x7f0000000000, 1 << 20}};
+    const uint64_t far_page = 0x7f0000000000 + 4096 * 100'000;
+    auto rates = ask_rates(
+        getpid(),
+        std::vector<uint64_t>{0x10000000, 0x10001000, 0x20000000, far_page, far_page + 4096},
+        always);
+    ASSERT_TRUE(rates) << rates.error().sentence;
+    EXPECT_EQ(*rates, (std::vector<float>{0, 123000, 0, 1'100'000, 123000}));
+    EXPECT_EQ(engine_.questions, 2);  // not the sixty thousand that would tell all
+}
+
+// One that has ever more pages to tell filled poold's memory, and kept it from ending.
+TEST_F(Control, WhoSaysThatItHasMorePagesThanThereCanBeIsNotAskedFurther) {
+    engine_.total_pages = UINT64_MAX;
+    auto rates = ask_rates(getpid(), std::vector<uint64_t>{0x10000000}, always);
+    ASSERT_FALSE(rates);
+    EXPECT_EQ(rates.error().code, EFBIG);
+    EXPECT_EQ(rates.error().sentence,
+              text("process %d says that it has 18446744073709551615 tracked pages, and 4294967296 "
+                   "is the most",
+                   getpid()));
+    EXPECT_EQ(engine_.questions, 1);
+}
+
+TEST_F(Control, AllQuestionsForRatesHaveOneDeadline) {
+    engine_.ranges = {{0, 0x10000000, 1 << 20}};
+    engine_.told_at_once = 1;  // a question for each page
+    engine_.slow_s = 0.05;
+    std::vector<uint64_t> pages;
+    for (uint64_t i = 0; i < 1000; ++i) pages.push_back(0x10000000 + i * 4096);
+    const double before_s = steady_now_s();
+    auto rates = ask_rates(getpid(), pages, always, 0.3);
+    ASSERT_FALSE(rates);
+    EXPECT_EQ(rates.error().code, ETIMEDOUT);
+    EXPECT_LT(steady_now_s() - before_s, 5);  // not 50
+}
+
+TEST_F(Control, WhoAsksForRatesMayStop) {
+    engine_.ranges = {{0, 0x10000000, 1 << 20}};
+    engine_.told_at_once = 1;
+    int asked = 0;
+    auto rates = ask_rates(getpid(), std::vector<uint64_t>{0x10000000, 0x10001000, 0x10002000},
+                           [&] { return ++asked < 3; });
+    ASSERT_FALSE(rates);
+    EXPECT_EQ(rates.error().code, ECANCELED);
+    EXPECT_EQ(engine_.questions, 2);
 }
 
 TEST_F(Control, SeveralRequestsOnOneConnectionEvenAtOnce) {
@@ -204,6 +320,114 @@ TEST_F(Control, ItEndsAndTheNameIsFree) {
     EXPECT_TRUE(ended(fd));
     EXPECT_EQ(ask_status(getpid()).error().code, ENOENT);
     EXPECT_TRUE(ControlServer::start(engine_));
+}
+
+// The child is as a process of nobody's that has run a set-user-ID program.
+TEST(ControlPeer, WhoListenedAsAnotherUserIsNotAsked) {
+    if (geteuid() != 0) GTEST_SKIP() << "only root can be several users";
+    Child child([] { return seteuid(nobody) == 0 && serve(1) && seteuid(0) == 0; });
+    ASSERT_TRUE(child.ready());
+    auto told = ask_status(child.pid());
+    ASSERT_FALSE(told);
+    EXPECT_EQ(told.error().code, EPERM);
+    EXPECT_EQ(
+        told.error().sentence,
+        text("the socket @pooltier/%d was made by uid 65534, and process %d belongs to uid 0: "
+             "it was not asked",
+             child.pid(), child.pid()));
+}
+
+TEST(ControlPeer, OnlyRootSpeaksForAnotherProcess) {
+    if (geteuid() != 0) GTEST_SKIP() << "only root can be several users";
+    Child root([] { return serve(1); });
+    ASSERT_TRUE(root.ready());
+    auto told = ask_status(root.pid());
+    ASSERT_TRUE(told) << told.error().sentence;
+    EXPECT_EQ(told->target, 1);
+    Child other([] { return setuid(nobody) == 0 && serve(1); });
+    ASSERT_TRUE(other.ready());
+    told = ask_status(other.pid());
+    ASSERT_TRUE(told) << told.error().sentence;
+    EXPECT_EQ(told->target, other.pid());
+    Child no_more_root([] { return serve(1) && seteuid(nobody) == 0; });
+    ASSERT_TRUE(no_more_root.ready());
+    told = ask_status(no_more_root.pid());
+    ASSERT_TRUE(told) << told.error().sentence;
+    EXPECT_EQ(told->target, no_more_root.pid());
+}
+
+// The socket of a process that has ended is in a child of its own, and its number is another's.
+TEST(ControlPeer, WhoHasTheNumberOfOneThatEndedIsNotTakenForIt) {
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pidfd = -1;
+    socklen_t size = sizeof pidfd;
+    const bool known =
+        getsockopt(listener, SOL_SOCKET, 77 /* SO_PEERPIDFD */, &pidfd, &size) == 0 ||
+        errno != ENOPROTOOPT;
+    if (!known) GTEST_SKIP() << "this kernel has no SO_PEERPIDFD: 6.5 does";
+    pid_t first = fork();
+    if (first == 0) {
+        const ControlAddress address(getpid());
+        const bool listens =
+            bind(listener, address.get(), address.size()) == 0 && listen(listener, 8) == 0;
+        _exit(listens ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(first, &status, 0), first);  // the socket is ours, too, and listens still
+    ASSERT_EQ(status, 0);
+    clone_args arguments{};
+    arguments.exit_signal = SIGCHLD;
+    arguments.set_tid = reinterpret_cast<uint64_t>(&first);
+    arguments.set_tid_size = 1;
+    const auto second = pid_t(syscall(SYS_clone3, &arguments, sizeof arguments));
+    if (second == 0) {
+        while (true) pause();
+    }
+    if (second < 0) {
+        close(listener);
+        GTEST_SKIP() << "no number can be chosen here: " << strerror(errno);
+    }
+    auto told = ask_status(first, 0.5);
+    kill(second, SIGKILL);
+    waitpid(second, nullptr, 0);
+    close(listener);
+    ASSERT_FALSE(told);
+    EXPECT_EQ(told.error().code, EPERM) << told.error().sentence;
+    EXPECT_NE(told.error().sentence.find("belongs to a process that has ended"), std::string::npos);
+}
+
+TEST(ControlSockets, NamesOfNobodyHideNobody) {
+    std::string list;
+    for (int i = 0; i < 5000; ++i) {
+        list += text("0: 00000002 00000000 00010000 0001 01 1 @pooltier/%d.x\n", 4'200'000 + i);
+        list += text("0: 00000002 00000000 00010000 0001 01 1 @pooltier/9.%08x\n", i);
+    }
+    list += "0: 00000002 00000000 00010000 0001 01 1 @pooltier/812\n";
+    const std::vector<pid_t> pids = parse_control_sockets(list);
+    EXPECT_EQ(pids.size(), 5002u);
+    EXPECT_NE(std::find(pids.begin(), pids.end(), 812), pids.end());
+    EXPECT_EQ(parse_control_names(list, 812), std::vector<std::string>{"pooltier/812"});
+    EXPECT_EQ(parse_control_names(list, 9).size(), name_limit);
+}
+
+TEST(ControlSockets, WhatIsNoProcessIsNotListed) {
+    constexpr pid_t no_process = (1 << 22) + 7;  // no kernel gives such a number
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const ControlAddress address(no_process);
+    ASSERT_EQ(bind(fd, address.get(), address.size()), 0);
+    ASSERT_EQ(listen(fd, 1), 0);
+    auto pids = tiered_processes();
+    close(fd);
+    ASSERT_TRUE(pids) << pids.error().sentence;
+    EXPECT_EQ(std::find(pids->begin(), pids->end(), no_process), pids->end());
+}
+
+TEST(ControlSockets, EachUserHasItsTurn) {
+    if (geteuid() != 0) GTEST_SKIP() << "only root can be several users";
+    const auto as_nobody = [] { return setuid(nobody) == 0; };
+    Child one(as_nobody), two(as_nobody), three(as_nobody);
+    const std::vector<pid_t> pids{one.pid(), two.pid(), three.pid(), getpid(), getppid()};
+    EXPECT_EQ(by_turns(pids),
+              (std::vector<pid_t>{one.pid(), getpid(), two.pid(), getppid(), three.pid()}));
 }
 
 TEST(ControlSockets, OfProcNetUnix) {

@@ -84,6 +84,19 @@ TEST(Tenants, BadOnesAreNamed) {
     EXPECT_EQ(divide(7, {})->free_pages, 7u);
 }
 
+TEST(Tenants, AsManyAsThereMayBeAlikeAreServedAlike) {
+    std::vector<Tenant> all(tenant_limit, tenant("t", 100));
+    for (Tenant& one : all) one.benefit.assign(256, {100, 10.0});
+    auto shares = divide(tenant_limit * 3 - 1, all);
+    ASSERT_TRUE(shares) << shares.error().sentence;
+    std::vector<uint64_t> pages = pages_of(shares);
+    EXPECT_EQ(pages.back(), 2u);  // of equals the first ones come first
+    pages.pop_back();
+    EXPECT_EQ(pages, std::vector<uint64_t>(tenant_limit - 1, 3));
+    all.push_back(tenant("t", 1));
+    EXPECT_EQ(divide(1, all).error().sentence, "4097 tenants: 4096 is the limit");
+}
+
 TEST(Tenants, NumbersAsLargeAsTheyGetDoNotOverflow) {
     std::vector<Tenant> all{tenant("a", UINT64_MAX, weight_limit),
                             tenant("b", UINT64_MAX, 1, 1),
