@@ -108,6 +108,7 @@ tier-sim: setup ## Tiering in the simulator: the no-harm bound on 10,000 seeds, 
 	$(POOLTRACE) harm --seeds 1..$(SEEDS) --jobs $(JOBS)
 	for kind in lure pairs; do for how in --planted --no-bank; do \
 		$(POOLTRACE) harm --gen $$kind --seeds 1..200 --jobs $(JOBS) --show 0 $$how || exit 1; done; done
+	$(POOLTRACE) harm --gen turns --seeds 1..200 --jobs $(JOBS) --show 0 --planted  # for information: nothing is demanded
 	$(POOLTRACE) matrix --csv build/tier-matrix.csv
 	$(POOLTRACE) speed
 

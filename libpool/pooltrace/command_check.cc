@@ -7,11 +7,13 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 #include "pooltrace/commands.h"
 #include "pooltrace/metrics.h"
 #include "pooltrace/random.h"
+#include "pooltrace/speed_gate.h"
 #include "pooltrace/watch.h"
 #include "tier/baselines.h"
 
@@ -19,12 +21,14 @@ namespace libpool::tier::trace {
 
 namespace {
 
+unsigned long long number(uint64_t value) { return value; }
+
 struct HarmRun {
     GenerateOptions options;
     double loss_ns = 0;
     Harm harm;
-    double allowance_s = 0, seconds = 0;
-    double unbooked_s = 0;  // lost in the end, beyond what the bank's books say
+    double most_s = 0, seconds = 0;  // C + U at the end
+    double unbooked_s = 0;           // lost in the end, beyond what the bank's books say
 };
 
 HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::string& kind,
@@ -41,7 +45,7 @@ HarmRun run_harm(uint64_t seed, World world, TierConfig config, const std::strin
     const BankStatus bank = policy->status().bank;
     std::vector<Promise> promises = watched.promises();
     if (promises.empty()) promises.push_back({0, 0});  // it never decided anything
-    HarmRun run{drawn.options, world.loss_ns, {}, promises.back().most_s, outcome.seconds};
+    HarmRun run{drawn.options, world.loss_ns, {}, promises.back().most_s(), outcome.seconds};
     run.harm = harm_of(trace, world, outcome, config.cpu_share, promises);
     run.unbooked_s = run.harm.final_s - (bank.lost_s - bank.earned_s + bank.spent_s);
     return run;
@@ -51,9 +55,9 @@ void print_run(uint64_t seed, const HarmRun& run) {
     const GenerateOptions& o = run.options;
     std::printf(
         "seed %llu: %s, near %u of %u pages, epochs %u × %.4g s, period %u, %.3g accesses/s, loss "
-        "%.3g ns: lost %.4g s by placement, C %.4g s at the end, bound %s by %.4g s\n",
-        static_cast<unsigned long long>(seed), o.kind.c_str(), o.near_pages, o.pages, o.epochs,
-        o.epoch_s, o.period_epochs, o.accesses_per_s, run.loss_ns, run.harm.lost_s, run.allowance_s,
+        "%.3g ns: lost %.4g s by placement, C + U %.4g s at the end, bound %s by %.4g s\n",
+        number(seed), o.kind.c_str(), o.near_pages, o.pages, o.epochs, o.epoch_s, o.period_epochs,
+        o.accesses_per_s, run.loss_ns, run.harm.lost_s, run.most_s,
         run.harm.violated() ? "missed" : "kept", std::abs(run.harm.worst_s));
 }
 
@@ -86,26 +90,83 @@ void in_order(uint64_t first, uint64_t last, uint32_t jobs,
 
 struct KindTally {
     uint64_t runs = 0, violations = 0, placement_violations = 0;
-    double worst_part = 0;  // of the allowance that was lost
-    double simulated_s = 0, allowance_s = 0, unbooked_s = 0;
+    uint64_t beyond_allowance = 0;  // where C alone would not have been enough
+    double worst_part = 0;          // of C + U that was lost
+    double simulated_s = 0, most_s = 0, unbooked_s = 0;
     double worst_unbooked_s = -1e9;
 
     void add(const HarmRun& run) {
         ++runs;
         violations += run.harm.violated();
         placement_violations += run.harm.placement_violated();
+        beyond_allowance += run.harm.beyond_allowance();
         simulated_s += run.seconds;
-        allowance_s += run.allowance_s;
+        most_s += run.most_s;
         unbooked_s += run.unbooked_s;
         worst_unbooked_s = std::max(worst_unbooked_s, run.unbooked_s);
-        if (run.allowance_s > 0)
-            worst_part = std::max(worst_part, run.harm.lost_s / run.allowance_s);
+        if (run.most_s > 0) worst_part = std::max(worst_part, run.harm.lost_s / run.most_s);
     }
 };
+using Tallies = std::map<std::string, KindTally>;
 
-// Adversaries that do much harm where the books are wrong, or where there are none: only what they
-// break tells whether it is the bank that keeps the promise.
-bool tells_books(const std::string& kind) { return kind == "lure" || kind == "pairs"; }
+// Seeds take the kinds in turn, see adversary().
+std::string share_of_kinds(uint64_t runs, const std::string& only) {
+    if (!only.empty()) return "all of " + only;
+    const auto all = uint64_t(std::ranges::count_if(kinds(), &KindInfo::adversarial));
+    const std::string each = runs % all == 0
+                                 ? text("%llu", number(runs / all))
+                                 : text("%llu or %llu", number(runs / all), number(runs / all + 1));
+    return text("%s of each of %llu adversaries", each.c_str(), number(all));
+}
+
+void print_tallies(const Tallies& tallies) {
+    std::printf("%-10s %7s %11s %19s %13s %20s %12s %9s %24s\n", "adversary", "runs", "violations",
+                "by placement alone", "above C alone", "worst loss / (C + U)", "mean C + U s",
+                "mean s", "unbooked s: mean, worst");
+    for (const auto& [name, tally] : tallies) {
+        const auto count = double(tally.runs);
+        std::printf("%-10s %7llu %11llu %19llu %13llu %20.3f %12.3g %9.3g %12.3g %11.3g\n",
+                    name.c_str(), number(tally.runs), number(tally.violations),
+                    number(tally.placement_violations), number(tally.beyond_allowance),
+                    tally.worst_part, tally.most_s / count, tally.simulated_s / count,
+                    tally.unbooked_s / count, tally.worst_unbooked_s);
+    }
+}
+
+struct Caught {
+    uint64_t runs = 0, violations = 0;
+};
+
+Caught caught_among(const Tallies& tallies, std::initializer_list<std::string_view> wanted) {
+    Caught sum;
+    for (const auto& [name, tally] : tallies) {
+        if (std::ranges::find(wanted, name) == wanted.end()) continue;
+        sum.runs += tally.runs;
+        sum.violations += tally.violations;
+    }
+    return sum;
+}
+
+// Lure and pairs do much harm where the books are wrong, or where there are none: only what they
+// break tells whether it is the bank that keeps the promise. Turns, by which docs/TIERING.md
+// explains the planted fault, are shown and not demanded: of lengths that are drawn most are too
+// short to be followed, or so long that the far pages earn about what the near ones lose. Lure is
+// turns of the lengths that make the worst of it.
+int judge_fault(const Tallies& tallies, const char* fault) {
+    const Caught turns = caught_among(tallies, {"turns"});
+    if (turns.runs > 0) {
+        std::printf(
+            "%s: %llu of %llu runs of turns broke the bound; nothing is demanded of them.\n", fault,
+            number(turns.violations), number(turns.runs));
+    }
+    const Caught telling = caught_among(tallies, {"lure", "pairs"});
+    if (telling.runs == 0 && turns.runs > 0) return 0;
+    const bool seen = 2 * telling.violations > telling.runs;
+    std::printf("%s %s: %llu of %llu runs of lure and pairs broke the bound.\n", fault,
+                seen ? "was seen" : "was NOT seen", number(telling.violations),
+                number(telling.runs));
+    return seen ? 0 : 1;
+}
 
 // Most violations that a bound which fails with probability delta shows, but for one time in a
 // thousand: mean and three deviations of a binomial.
@@ -164,6 +225,17 @@ std::vector<double> time_decisions(Policy& policy, uint32_t pages, uint32_t near
     return times_s;
 }
 
+// What was said of all that could be judged: "" or what is wrong.
+int judge_speed(std::vector<std::string> said) {
+    std::printf(
+        "The goals of ours: %.3g page-epochs a second, a decision for a million pages in %g ms.\n",
+        speed_goal_per_s, 1e3 * decision_goal_s);
+    if (said.empty()) std::printf("Too little was asked for to judge by.\n");
+    std::erase(said, "");
+    for (const std::string& sentence : said) std::printf("%s\n", sentence.c_str());
+    return said.empty() ? 0 : 1;
+}
+
 }  // namespace
 
 Result<int> command_harm(Words words) {
@@ -179,10 +251,10 @@ Result<int> command_harm(Words words) {
     arguments.range("--seeds", "which seeds (1..100)", &first, &last);
     arguments.word("--gen", "only this kind of adversary (all)", &kind);
     arguments.number("--page-rate", "accesses/s of one page at most (1500)", &page_rate, 1, 1e9);
-    arguments.flag(
-        "--planted",
-        "books against the state before each swap: most runs of lure and pairs must break",
-        &planted);
+    arguments.flag("--planted",
+                   "books against the state before each swap: most runs of lure and pairs must "
+                   "break, turns may",
+                   &planted);
     arguments.flag("--no-bank", "without the bank: likewise", &no_bank);
     arguments.flag("--verbose", "one line a seed", &verbose);
     arguments.number("--watch", "a line of the policy's status every so many seconds; 0: none (0)",
@@ -198,52 +270,35 @@ Result<int> command_harm(Words words) {
     config.book_against_last = planted;
     config.bank = !no_bank;
 
-    std::printf("seeds %llu..%llu\n", static_cast<unsigned long long>(first),
-                static_cast<unsigned long long>(last));
+    const uint64_t runs = last - first + 1;
+    std::printf("seeds %llu..%llu: %s\n", number(first), number(last),
+                share_of_kinds(runs, kind).c_str());
     std::fflush(stdout);  // whatever happens next, the seeds are known
-    std::map<std::string, KindTally> tallies;
-    uint64_t violations = 0;
+    Tallies tallies;
+    uint64_t violations = 0, beyond_allowance = 0;
     auto tell = [&](uint64_t seed, const HarmRun& run) {
         tallies[run.options.kind].add(run);
         violations += run.harm.violated();
+        beyond_allowance += run.harm.beyond_allowance();
         if (verbose || (run.harm.violated() && violations <= shown)) print_run(seed, run);
     };
     in_order(
         first, last, jobs,
         [&](uint64_t seed) { return run_harm(seed, world, config, kind, page_rate, watch_s); },
         tell);
-    uint64_t runs = last - first + 1, most = tolerated(runs, config.delta);
-    std::printf("%-10s %7s %11s %19s %15s %9s %9s %24s\n", "adversary", "runs", "violations",
-                "by placement alone", "worst loss / C", "mean C s", "mean s",
-                "unbooked s: mean, worst");
-    for (const auto& [name, tally] : tallies) {
-        auto count = double(tally.runs);
-        std::printf("%-10s %7llu %11llu %19llu %15.3f %9.3g %9.3g %12.3g %11.3g\n", name.c_str(),
-                    static_cast<unsigned long long>(tally.runs),
-                    static_cast<unsigned long long>(tally.violations),
-                    static_cast<unsigned long long>(tally.placement_violations), tally.worst_part,
-                    tally.allowance_s / count, tally.simulated_s / count, tally.unbooked_s / count,
-                    tally.worst_unbooked_s);
-    }
-    std::printf("%llu of %llu runs broke cost <= (1 + %g)·baseline + C; delta %g allows %llu\n",
-                static_cast<unsigned long long>(violations), static_cast<unsigned long long>(runs),
-                config.cpu_share, config.delta, static_cast<unsigned long long>(most));
+    print_tallies(tallies);
+    const uint64_t most = tolerated(runs, config.delta);
+    std::printf("%llu of %llu runs broke cost <= (1 + %g)·baseline + C + U; delta %g allows %llu\n",
+                number(violations), number(runs), config.cpu_share, config.delta, number(most));
+    std::printf(
+        "%llu of %llu runs went above (1 + %g)·baseline + C, without U: not promised, no failure\n",
+        number(beyond_allowance), number(runs), config.cpu_share);
     if (!planted && !no_bank) return violations <= most ? 0 : 1;
-    uint64_t telling = 0, caught = 0;
-    for (const auto& [name, tally] : tallies) {
-        if (!tells_books(name)) continue;
-        telling += tally.runs;
-        caught += tally.violations;
-    }
-    std::printf("%s %s: %llu of %llu runs of lure and pairs broke the bound.\n",
-                planted ? "The planted fault" : "What the bank prevents",
-                2 * caught > telling ? "was seen" : "was NOT seen",
-                static_cast<unsigned long long>(caught), static_cast<unsigned long long>(telling));
-    return 2 * caught > telling ? 0 : 1;
+    return judge_fault(tallies, planted ? "The planted fault" : "What the bank prevents");
 }
 
 Result<int> command_speed(Words words) {
-    uint32_t pages = 65536, epochs = 240, decide_pages = 1u << 20;
+    uint32_t pages = judged_pages, epochs = judged_epochs, decide_pages = judged_decide_pages;
     std::vector<std::string> policies;
     Arguments arguments;
     arguments.integer("--pages", "of the simulated trace (65536)", &pages, 2, 1u << 22);
@@ -259,7 +314,9 @@ Result<int> command_speed(Words words) {
     o.epochs = epochs;
     std::printf("%-12s %-9s %22s %15s %15s\n", "policy", "workload", "page-epochs/s (CPU)",
                 "decide: median", "greatest");
+    std::vector<std::string> slow;
     for (const std::string& name : policies) {
+        const bool judged = name == "ours";  // nobody has promised anything of the others
         for (const char* kind : {"zipf", "hot"}) {
             auto workload = workload_of_kind(o, kind, "1/8");
             if (!workload) return std::unexpected(workload.error());
@@ -271,17 +328,21 @@ Result<int> command_speed(Words words) {
             simulate(workload->trace, **policy, world);
             double rate = double(workload->trace.counts.size()) / (cpu_s() - before);
             std::printf("%-12s %-9s %22.3g", name.c_str(), kind, rate);
+            if (judged && can_judge_simulation(pages, epochs))
+                slow.push_back(why_slow_simulation(kind, rate));
             if (kind == std::string("zipf")) {
                 auto fresh = make_policy(name, {});
                 auto times = time_decisions(**fresh, decide_pages, decide_pages / 8, 30);
                 std::ranges::sort(times);
-                std::printf(" %12.2f ms %12.2f ms", 1e3 * times[times.size() / 2],
-                            1e3 * times.back());
+                const double median_s = times[times.size() / 2];
+                std::printf(" %12.2f ms %12.2f ms", 1e3 * median_s, 1e3 * times.back());
+                if (judged && can_judge_decision(decide_pages))
+                    slow.push_back(why_slow_decision(decide_pages, median_s));
             }
             std::printf("\n");
         }
     }
-    return 0;
+    return judge_speed(slow);
 }
 
 }  // namespace libpool::tier::trace

@@ -25,7 +25,8 @@ constexpr Command commands[] = {
      command_matrix},
     {"harm", "--seeds A..B [--planted] …  does our policy keep its bound against adversaries?",
      command_harm},
-    {"speed", "…  how fast simulator and decisions are", command_speed},
+    {"speed", "…  how fast simulator and decisions are; 1 where ours is ten times too slow",
+     command_speed},
 };
 
 int usage(FILE* to) {

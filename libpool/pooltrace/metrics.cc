@@ -88,7 +88,8 @@ std::optional<double> recovery_s(const Trace& trace, uint64_t near_pages, const 
 Harm harm_of(const Trace& trace, const World& world, const Outcome& outcome, double epsilon,
              std::span<const Promise> promises) {
     Harm harm;
-    harm.worst_s = harm.worst_placement_s = -std::numeric_limits<double>::infinity();
+    harm.worst_s = harm.worst_placement_s = harm.worst_without_u_s =
+        -std::numeric_limits<double>::infinity();
     double lost_s = 0, overhead_s = 0, time_s = 0;
     for (const EpochRow& row : outcome.rows) {
         lost_s += ((row.far - row.base_far) * world.loss_ns +
@@ -99,9 +100,11 @@ Harm harm_of(const Trace& trace, const World& world, const Outcome& outcome, dou
         harm.lost_s = std::max(harm.lost_s, lost_s);
         harm.final_s = lost_s;
         while (promises.size() > 1 && promises[1].now_s <= time_s) promises = promises.subspan(1);
-        const double allowance_s = promises.front().most_s;
-        harm.worst_placement_s = std::max(harm.worst_placement_s, lost_s - allowance_s);
-        harm.worst_s = std::max(harm.worst_s, lost_s + overhead_s - epsilon * time_s - allowance_s);
+        const Promise& said = promises.front();
+        const double above_s = lost_s + overhead_s - epsilon * time_s;
+        harm.worst_placement_s = std::max(harm.worst_placement_s, lost_s - said.most_s());
+        harm.worst_s = std::max(harm.worst_s, above_s - said.most_s());
+        harm.worst_without_u_s = std::max(harm.worst_without_u_s, above_s - said.allowance_s);
     }
     return harm;
 }

@@ -43,21 +43,27 @@ Summary summarize(const Trace& trace, const World& world, const Outcome& outcome
 std::optional<double> recovery_s(const Trace& trace, uint64_t near_pages, const Outcome& outcome,
                                  uint32_t jump, uint32_t phase_end, double part);
 
-// What the policy's status says from a moment on: C, with all that it adds to it, in seconds.
+// What the policy's status says from a moment on, in seconds.
 struct Promise {
-    double now_s, most_s;
+    double now_s;
+    double allowance_s;      // C
+    double unnoticed_s = 0;  // U: what is lost before it is noticed
+    double most_s() const { return allowance_s + unnoticed_s; }
 };
 
-// The no-harm promise: cost ≤ (1 + ε)·baseline + C at every moment, where the baseline's cost is
-// the program's time under first touch, and C is what was said at that moment (before the first
-// word, the first one). promises: by time, at least one.
+// The no-harm promise: cost ≤ (1 + ε)·baseline + C + U at every moment, where the baseline's cost
+// is the program's time under first touch, and C and U are what was said at that moment (before the
+// first word, the first ones). promises: by time, at least one.
 struct Harm {
-    double worst_s = 0;            // the greatest of cost - (1 + ε)·baseline - C over all epochs
-    double worst_placement_s = 0;  // likewise without overhead and ε: what placement alone lost - C
+    double worst_s = 0;            // the greatest of cost - (1 + ε)·baseline - C - U
+    double worst_placement_s = 0;  // likewise without overhead and ε: what placement alone lost
+    double worst_without_u_s = 0;  // likewise without U: the bound that was asked for, and is not
+                                   // promised
     double lost_s = 0;             // the greatest loss by placement, moves included
     double final_s = 0;            // the same at the end
     bool violated() const { return worst_s > 0; }
     bool placement_violated() const { return worst_placement_s > 0; }
+    bool beyond_allowance() const { return worst_without_u_s > 0; }
 };
 Harm harm_of(const Trace& trace, const World& world, const Outcome& outcome, double epsilon,
              std::span<const Promise> promises);

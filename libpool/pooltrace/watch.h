@@ -27,10 +27,11 @@ class Watched : public Policy {
         Plan plan = policy_.decide(situation);
         demoted_ += plan.demote.size();
         promoted_ += plan.promote.size();
-        const BankStatus bank = policy_.status().bank;
-        const double most_s = bank.allowance_s + bank.unnoticed_s;  // its doubt left out
-        if (promises_.empty() || promises_.back().most_s != most_s)
-            promises_.push_back({situation.now_s, most_s});
+        const BankStatus bank = policy_.status().bank;  // its doubt is left out
+        if (promises_.empty() || promises_.back().allowance_s != bank.allowance_s ||
+            promises_.back().unnoticed_s != bank.unnoticed_s) {
+            promises_.push_back({situation.now_s, bank.allowance_s, bank.unnoticed_s});
+        }
         if (every_s_ > 0 && situation.now_s >= next_s_) {
             next_s_ = situation.now_s + every_s_;
             print_line(situation);

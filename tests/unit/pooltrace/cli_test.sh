@@ -41,6 +41,23 @@ grep -q '^no placement costs less than' "$dir/bound" || failed "$(cat "$dir/boun
     --csv "$dir/matrix.csv" >/dev/null
 [ "$(wc -l <"$dir/matrix.csv")" -eq 13 ] || failed "3 workloads × 2 sizes × 2 policies"
 
+# harm says what it checks, and of how many runs of each adversary.
+"$pooltrace" harm --seeds 1..3 >"$dir/harm" || failed "$(cat "$dir/harm")"
+[ "$(head -n 1 "$dir/harm")" = "seeds 1..3: 0 or 1 of each of 8 adversaries" ] || failed "$(cat "$dir/harm")"
+grep -qx '0 of 3 runs broke cost <= (1 + 0.01)·baseline + C + U; delta 0.001 allows 0' "$dir/harm" || failed "$(cat "$dir/harm")"
+grep -qx '[0-3] of 3 runs went above (1 + 0.01)·baseline + C, without U: not promised, no failure' "$dir/harm" || failed "$(cat "$dir/harm")"
+# The planted fault must be seen in lure and pairs, and is told of turns; of others alone it cannot be seen.
+"$pooltrace" harm --gen turns --seeds 1..2 --planted >"$dir/harm" || failed "$(cat "$dir/harm")"
+[ "$(head -n 1 "$dir/harm")" = "seeds 1..2: all of turns" ] || failed "$(cat "$dir/harm")"
+tail -n 1 "$dir/harm" | grep -qx 'The planted fault: [0-2] of 2 runs of turns broke the bound; nothing is demanded of them.' ||
+    failed "$(cat "$dir/harm")"
+code=0
+"$pooltrace" harm --gen uniform --seeds 1..1 --planted >"$dir/harm" || code=$?
+[ "$code" -eq 1 ] || failed "a fault that nobody could see was taken for seen: $(cat "$dir/harm")"
+# Of so little no speed is told.
+"$pooltrace" speed --policy ours --pages 512 --epochs 8 --decide-pages 512 >"$dir/speed" || failed "$(cat "$dir/speed")"
+grep -qx 'Too little was asked for to judge by.' "$dir/speed" || failed "$(cat "$dir/speed")"
+
 echo "pooltrace 1" >"$dir/short.trace"
 wrong 'Say a command; pooltrace --help names them.'
 wrong 'There is no command "fly"; pooltrace --help names them.' fly

@@ -91,6 +91,13 @@ TEST(Metrics, HarmIsTheWorstMomentAndNotTheEnd) {
         return harm_of(c.trace, c.world, c.outcome, 0.01, promises).violated();
     };
     EXPECT_FALSE(broken({{0.1, 0.14}}));
+    // U is promised beside C, and a bound without it is not what is checked.
+    harm = harm_of(c.trace, c.world, c.outcome, 0.01, std::vector<Promise>{{0.1, 0.12, 0.02}});
+    EXPECT_NEAR(harm.worst_s, 0.15 - 0.02 - 0.14, 1e-12);
+    EXPECT_FALSE(harm.violated());
+    EXPECT_TRUE(harm.beyond_allowance());
+    harm = harm_of(c.trace, c.world, c.outcome, 0.01, std::vector<Promise>{{0.1, 0.14, 0.02}});
+    EXPECT_FALSE(harm.beyond_allowance());
     // What is promised later does not mend it, what was promised before does not count any more.
     EXPECT_TRUE(broken({{0.1, 0.12}, {2.1, 0.14}}));
     EXPECT_FALSE(broken({{0.1, 0.12}, {1.9, 0.14}}));
