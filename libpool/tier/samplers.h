@@ -19,7 +19,7 @@ namespace libpool::tier {
 // userfaultfd read-write protection (kernel >= 7.3), unprivileged, exact. Of this process …
 Result<std::unique_ptr<Sampler>> make_rwp_sampler();
 // … or of another one, in which `uffd` was made (open_uffd(rwp_kind) there, handed over by
-// SCM_RIGHTS or fetched with take_descriptor()). Needs to read that process's page map.
+// SCM_RIGHTS). Needs to read that process's page map.
 Result<std::unique_ptr<Sampler>> make_rwp_sampler(pid_t pid, Descriptor uffd);
 
 // userfaultfd write protection (kernel >= 6.7): sees writes alone, and splits a huge page at its

@@ -82,17 +82,6 @@ Result<Descriptor> open_uffd(const UffdKind& kind) {
                 kind.what, kind.since);
 }
 
-Result<Descriptor> take_descriptor(pid_t pid, int fd) {
-    Descriptor process(int(syscall(SYS_pidfd_open, pid, 0)));
-    if (!process) return fail(errno, "process %d: %s", int(pid), errno_text(errno).c_str());
-    Descriptor taken(int(syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
-    if (!taken) {
-        return fail(errno, "descriptor %d of process %d: %s", fd, int(pid),
-                    errno_text(errno).c_str());
-    }
-    return taken;
-}
-
 int register_pages(const Descriptor& uffd, const UffdKind& kind, const AddressRun& run) {
     uffdio_register arg{};
     arg.range = {run.start, run.pages * page_bytes};

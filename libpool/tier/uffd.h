@@ -33,9 +33,6 @@ extern const UffdKind wp_kind;
 // another process). The error tells a refusal from a kernel that is too old.
 Result<Descriptor> open_uffd(const UffdKind& kind);
 
-// Descriptor number `fd` of another process, which has to allow it (ptrace rules).
-Result<Descriptor> take_descriptor(pid_t pid, int fd);
-
 // These give 0 or a positive errno; EAGAIN is tried again.
 int register_pages(const Descriptor& uffd, const UffdKind& kind, const AddressRun& run);
 int unregister_pages(const Descriptor& uffd, const AddressRun& run);

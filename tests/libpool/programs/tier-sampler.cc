@@ -306,6 +306,15 @@ void wait_for(std::atomic<int>& step, int wanted) {
     must(step >= wanted, text("step %d was not reached", wanted));
 }
 
+// As anybody may who may trace it.
+Descriptor take_descriptor(pid_t pid, int fd) {
+    Descriptor process(int(syscall(SYS_pidfd_open, pid, 0)));
+    must(bool(process), "the child can be watched");
+    Descriptor taken(int(syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+    must(bool(taken), "the child's descriptor can be taken");
+    return taken;
+}
+
 // Another process makes the descriptor and has it fetched.
 void another_process_can_be_sampled() {
     auto shared = static_cast<Shared*>(
@@ -326,7 +335,7 @@ void another_process_can_be_sampled() {
         _exit(0);
     }
     wait_for(shared->step, 1);
-    auto uffd = value(take_descriptor(child, shared->uffd), "the child's descriptor");
+    auto uffd = take_descriptor(child, shared->uffd);
     auto sampler = value(make_rwp_sampler(child, std::move(uffd)), "rwp of another process");
     AddressRun all = run_of(shared->at.load(), 64);
     value(sampler->add(all), "its memory can be added");
