@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pooltier's verbs on programs that run: record, replay, what-if; attach."""
+"""pooltier's verbs on programs that run: explain; record, replay, what-if; attach."""
 
 import json
 import re
@@ -13,6 +13,55 @@ from vmtest import expect, sh  # noqa: E402
 # Both nodes are the same memory: what near saves is said.
 OPTIONS = "--near-nodes 0 --far-nodes 1 --loss-ns 3000 --cpu 20 --near-limit 8M"
 WORK = "pool-work hot-contiguous --bytes 32M --hot 6M --own-view"
+
+# A page of its heap that malloc itself uses. Of address 0x1000 nothing is known.
+EXPLAIN = f"""
+cd /tmp
+numactl --preferred=1 pooltier run --require {OPTIONS} --min-range 64K -- {WORK} --seconds 120 >/dev/null &
+program=$!
+for i in $(seq 100); do
+    pooltier status --json $program 2>/dev/null | grep -q '"promoted_pages":[1-9]' && break
+    sleep 0.2
+done
+heap=$(sed -n 's/-.*\\[heap\\]$//p' /proc/$program/maps | head -n 1)
+echo "$program 0x$heap"
+echo ---
+pooltier explain $program 0x$heap || echo "explain ended with $?"
+echo ---
+pooltier explain --json $program 0x$heap
+echo ---
+pooltier explain $program 0x1000
+echo "elsewhere $?"
+kill $program
+"""
+
+
+def a_page_of_a_running_program_is_explained(rack):
+    """By the program itself, over its socket: all the numbers that led to where the page is."""
+    result = sh(rack, "h1", EXPLAIN, timeout=90)
+    whole = (result.out + result.err)[-900:]
+    asked, told, as_json, elsewhere = (part.strip() for part in result.out.split("---\n"))
+    program, address = asked.split()
+    address = hex(int(address, 16))  # without the zeros that the kernel may put before it
+    rate, time = r"[\d.]+(?:e[+-]\d+)?/s", r"[\d.]+ (?:us|ms|s)"
+    chain = [rf"{address} of {program} is (near \(node 0\)|far \(node 1\)), in \[heap\]: \w.*",
+             rf"touches +{rate} \(90 % sure: {rate} to {rate}\).*",
+             rf"needs +{rate} for its move to pay within {time}: 3000 ns a touch against {time} a move",
+             r"credit +[\d.]+ % of a move's cost (held|earned)",
+             rf"against +{rate} of the page that just fits near; at most {rate} of the one it would displace",
+             rf"baseline +without tiering it would be (near|far); the bank holds -?{time}"]
+    lines = told.splitlines()
+    expect(len(lines) == len(chain), f"{len(lines)} lines and not {len(chain)}: {whole}")
+    for line, wanted in zip(lines, chain):
+        expect(re.fullmatch(wanted, line), f"it says {line!r}: {whole}")
+    page = json.loads(as_json)
+    why = page["explanation"]
+    expect(page["target"] == int(program) and page["address"] == int(address, 16), f"another page: {whole}")
+    expect(0 <= why["rate_low"] <= why["rate"] <= why["rate_high"], f"rates that do not rise: {whole}")
+    expect(why["admission_rate"] > 0 and why["verdict"], f"no reason is given: {whole}")
+    expect("elsewhere 1" in elsewhere and "0x1000 is in no tracked range" in result.err,
+           f"of what is no page of it: {whole}")
+
 
 RECORD = f"""
 cd /tmp && rm -f a.trace
@@ -85,6 +134,37 @@ def attached_from_outside(rack):
     expect("attach 0" in rest and "runs on" in rest, f"after the end of tiering: {whole}")
     expect("stat Y" in rest, f"DAMON_STAT was on, and is not any more: {whole}")
     expect(re.search(r"^\d+ pool-work \(attached by \d+\), tiered for", rest, re.M), f"its last words: {whole}")
+
+
+# DAMON is begun before that is known, and left as it was.
+NO_MEMORY = f"""
+stat=/sys/module/damon_stat/parameters/enabled
+echo Y >$stat
+sleep 60 &
+sleeper=$!
+pooltier attach $sleeper {OPTIONS}
+echo "attach $?"
+echo "stat $(cat $stat)"
+pooltier status $sleeper
+echo "status $?"
+pooltier attach $sleeper --near-nodes 0 --far-nodes 7
+echo "no such node $?"
+echo "sleeper $sleeper"
+kill $sleeper
+"""
+
+
+def what_has_no_memory_is_not_attached_to(rack):
+    result = sh(rack, "h1", NO_MEMORY, timeout=60)
+    whole = (result.out + result.err)[-600:]
+    sleeper = re.search(r"^sleeper (\d+)$", result.out, re.M)[1]
+    expect(f"pooltier: process {sleeper} has no private memory in pieces of 2 MiB or more\n" in result.err,
+           f"it says something else: {whole}")
+    expect("attach 1\n" in result.out, f"it does not end with 1: {whole}")
+    expect("stat Y\n" in result.out, f"DAMON_STAT was on, and is not any more: {whole}")
+    expect("status 1\n" in result.out and "is not tiered" in result.err, f"it is tiered all the same: {whole}")
+    expect("no such node 1\n" in result.out and "node 7 has no memory here" in result.err,
+           f"it takes what is no node for one: {whole}")
 
 
 # The program opens the userfaultfd in a table of descriptors that nobody else sees, and hands it over. Its pages are

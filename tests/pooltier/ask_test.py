@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""status, top, explain, set, record: what pooltier asks, and whom it does not believe."""
+"""status, top, explain, set, record: what pooltier asks, and whom it does not believe. attach: what it refuses."""
 
 import concurrent.futures
 import json
@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from harness import PATIENCE_S, POOLTIER, PooltierTest, Socket, pooltier
+from harness import PATIENCE_S, POOLTIER, Outcome, PooltierTest, Socket, pooltier
 
 
 class Status(PooltierTest):
@@ -111,7 +111,7 @@ class Strangers(PooltierTest):
     def test_answers_that_are_none(self):
         me = os.getpid()
         for answer, said in ((b"\n", "the answer is no JSON object"), (b"\xff\x00{{{\n", "the answer is no JSON object"),
-                             (b"[" * 100000 + b"\n", "the answer is no JSON object"),
+                             (b"[" * 10000 + b"\n", "the answer is nested deeper than 8 levels"),
                              (b'{"ok":{"pid":"x"}}\n', '"pid" is not of the form that was expected'),
                              (b"{}\n", "the answer holds neither ok nor error")):
             with self.subTest(answer=answer[:20]):
@@ -122,7 +122,7 @@ class Strangers(PooltierTest):
     def test_half_a_line_and_too_long_a_line(self):
         me = os.getpid()
         for answer, said in ((b'{"ok":', "ended the talk without an answer"), (b"", "ended the talk without an answer"),
-                             (b"x" * (5 << 20), "answers with more than 4194304 bytes")):
+                             (b"[" * (5 << 20), "answers with more than 65536 bytes")):
             with self.subTest(answer=answer[:20]):
                 with Socket(answer) as socket:
                     self.assert_refused(pooltier("status", me), 3, f"process {me} {said}")
@@ -216,6 +216,62 @@ class Privileges(PooltierTest):
         self.assertEqual((done.returncode, done.stdout), (1, ""), done)
         self.assertIn("has capabilities: only root may ask", done.stderr)
         self.assertEqual(pooltier("status", fake.pid).code, 0)
+
+
+class Attach(PooltierTest):
+    """What can be said before anything is begun. Where there are two nodes: libpool/run_test."""
+
+    def needs_root(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root attaches")
+
+    def sleeper(self, **more):
+        process = subprocess.Popen(["sleep", "60"], **more)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process.pid
+
+    def test_no_process(self):
+        self.assert_refused(pooltier("attach", 1 << 22), 1, f"there is no process {1 << 22}")
+        ended = subprocess.Popen(["true"])
+        self.addCleanup(ended.wait)
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has its number still
+        self.assert_refused(pooltier("attach", ended.pid), 1, f"there is no process {ended.pid}")
+
+    def test_itself(self):
+        done = Outcome(subprocess.run(["sh", "-c", 'exec "$0" attach $$', POOLTIER], capture_output=True, text=True,
+                                      timeout=PATIENCE_S))
+        self.assert_refused(done, 1, "… is pooltier itself")
+        self.assertRegex(done.err, r"\Apooltier: \d+ is")
+
+    def test_only_root_attaches(self):
+        more = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        if more and subprocess.run(["test", "-x", POOLTIER], **more).returncode:
+            self.skipTest("the build folder is closed to other users")
+        own = self.sleeper(**more)  # not even to what is its own
+        self.assert_refused(pooltier("attach", own, **more), 1,
+                            f"attaching to {own} (sleep) needs root: it moves another process's pages")
+
+    def test_one_that_is_tiered_already(self):
+        self.needs_root()
+        fake = self.fake()
+        self.assert_refused(pooltier("attach", fake.pid), 1, f"process {fake.pid} is tiered already")
+        self.assertIn("tiered for", pooltier("status", fake.pid).out)
+
+    def test_where_there_is_one_node_nothing_can_be_moved(self):
+        self.needs_root()
+        with open("/sys/devices/system/node/has_memory") as file:
+            if file.read().strip() != "0":
+                self.skipTest("this machine has several nodes")
+        self.assert_refused(pooltier("attach", self.sleeper()), 1, "there is one node…nothing to tier")
+
+    def test_a_wrong_command_line_asks_nobody(self):
+        pid = self.sleeper()
+        self.assert_refused(pooltier("attach"), 2, "pooltier attach needs PID")
+        self.assert_refused(pooltier("attach", "0"), 2, "0 is no process id (1 to 4194304)")
+        self.assert_refused(pooltier("attach", pid, "--cpu", "99"), 2, 'cpu: "99" is not within 0.01 and 50 (percent)')
+        self.assert_refused(pooltier("attach", pid, "--near-nodes", "0", "--far-nodes", "0"), 2,
+                            "node 0 is both near and far")
 
 
 class Others(PooltierTest):
