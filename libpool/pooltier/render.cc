@@ -294,7 +294,7 @@ std::string explain_block(const PageAnswer& a) {
     if (a.node >= 0) out += text(" (node %d)", a.node);
     if (!a.range.empty()) out += ", in " + printable(a.range);
     out += ": " + printable(e.verdict, 400) + "\n";
-    out += line("touches", text("%s (90 %% sure: %s to %s)%s", rate_text(e.rate).c_str(),
+    out += line("touches", text("%s (50 %% sure: %s to %s)%s", rate_text(e.rate).c_str(),
                                 rate_text(e.rate_low).c_str(), rate_text(e.rate_high).c_str(),
                                 e.huge ? "; one bit for the 512 pages of a huge page" : ""));
     out += line("needs", text("%s for its move to pay within %s: %.0f ns a touch against %s a move",

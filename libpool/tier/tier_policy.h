@@ -67,7 +67,8 @@ struct Explanation {
     Place place = Place::nowhere, baseline = Place::nowhere;
     Hint hint = Hint::none;
     bool huge = false;
-    double rate_low = 0, rate = 0, rate_high = 0;  // touches/s
+    // touches/s; low and high are those it is chosen by, 0.7 standard deviations away
+    double rate_low = 0, rate = 0, rate_high = 0;
     double admission_rate = 0;  // above which a move pays within the expected stay
     double boundary_rate = 0;
     double victim_rate_high = 0;  // of the page it would have to displace

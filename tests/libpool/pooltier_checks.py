@@ -45,7 +45,7 @@ def a_page_of_a_running_program_is_explained(rack):
     address = hex(int(address, 16))  # without the zeros that the kernel may put before it
     rate, time = r"[\d.]+(?:e[+-]\d+)?/s", r"[\d.]+ (?:us|ms|s)"
     chain = [rf"{address} of {program} is (near \(node 0\)|far \(node 1\)), in \[heap\]: \w.*",
-             rf"touches +{rate} \(90 % sure: {rate} to {rate}\).*",
+             rf"touches +{rate} \(50 % sure: {rate} to {rate}\).*",
              rf"needs +{rate} for its move to pay within {time}: 3000 ns a touch against {time} a move",
              r"credit +[\d.]+ % of a move's cost (held|earned)",
              rf"against +{rate} of the page that just fits near; at most {rate} of the one it would displace",

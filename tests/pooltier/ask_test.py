@@ -288,7 +288,7 @@ class Others(PooltierTest):
         done = pooltier("explain", fake.pid, "0x10065123")
         self.assertEqual((done.code, done.err), (0, ""), done)
         for said in (f"0x10065000 of {fake.pid} is far (node 1), in [heap]: no near page is surely touched less",
-                     "9.8/s (90 % sure: 8.82/s to 10.8/s)", "2/s for its move to pay within 10.0 s: 150 ns a touch against 2 us",
+                     "9.8/s (50 % sure: 8.82/s to 10.8/s)", "2/s for its move to pay within 10.0 s: 150 ns a touch against 2 us",
                      "50.0 % of a move's cost earned", "without tiering it would be far; the bank holds 3.1 s"):
             self.assertIn(said, done.out)
         told = json.loads(pooltier("explain", fake.pid, str(0x10000000), "--json").out)
