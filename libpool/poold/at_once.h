@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -22,7 +23,10 @@ void at_once(size_t count, GoOn go_on, What what, size_t limit = asked_at_once) 
         while (go_on()) {
             const size_t i = next++;
             if (i >= count) return;
-            what(i);
+            try {
+                what(i);
+            } catch (const std::exception&) {  // no memory for this one: as if it had not answered
+            }
         }
     };
     std::vector<std::jthread> helpers;

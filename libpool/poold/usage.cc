@@ -94,11 +94,15 @@ Holder holder_of(const Tree& tree, const std::string& pid, uint64_t bytes) {
 }
 
 // Of the character device that a path leads to. A file's attributes are taken as they are known
-// here: who serves a file system (FUSE) may never answer.
-std::optional<dev_t> number_of_device(const std::string& path) {
+// here: who serves a file system (FUSE) may never answer. `refused`: it may be one, for all that is
+// known.
+std::optional<dev_t> number_of_device(const std::string& path, bool* refused = nullptr) {
     struct statx info;
     const int known_here = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT;
-    if (statx(AT_FDCWD, path.c_str(), known_here, STATX_TYPE, &info) != 0) return std::nullopt;
+    if (statx(AT_FDCWD, path.c_str(), known_here, STATX_TYPE, &info) != 0) {
+        if (refused) *refused = errno != ENOENT && errno != ESRCH;
+        return std::nullopt;
+    }
     if (!S_ISCHR(info.stx_mode)) return std::nullopt;
     return makedev(info.stx_rdev_major, info.stx_rdev_minor);
 }
@@ -136,7 +140,9 @@ class DaxDevice {
         const std::string file = text("/map_files/%llx-%llx",  // no zeros in front there
                                       static_cast<unsigned long long>(mapping.start),
                                       static_cast<unsigned long long>(mapping.end));
-        return number_of_device(tree_.at(process + file)) == number_;
+        bool refused = false;  // that takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE
+        const auto number = number_of_device(tree_.at(process + file), &refused);
+        return refused ? mapping.name == path_ : number == number_;
     }
 
   private:

@@ -25,7 +25,7 @@ constexpr size_t stretch_units = 4 * libpool::move_batch;
 
 // Of one process, and of all: one that is stopped, or many of them, must not keep an extent.
 constexpr double status_s = 1, all_statuses_s = 10, all_rates_s = 30;
-constexpr size_t rates_at_once = 16;  // each answer may be of megabytes
+constexpr size_t rates_at_once = 4;  // each answer may be of megabytes, and fifty times that parsed
 
 void add_batches(const std::vector<DrainUnit>& units, const std::vector<pid_t>& pids, bool near,
                  std::vector<VacateBatch>& batches) {

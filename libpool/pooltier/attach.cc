@@ -136,7 +136,10 @@ class Attached {
         if (thread_.joinable()) thread_.join();
         server_.reset();
         // The process may keep its copy of the userfaultfd: its memory is to be as before.
-        if (engine_) engine_->clear();
+        try {
+            if (engine_) engine_->clear();
+        } catch (const std::exception&) {  // no memory for finding out about a range
+        }
         if (process_ >= 0) close(process_);
     }
 

@@ -62,6 +62,8 @@ Result<uint64_t> own_capabilities() {
     return std::strtoull(status->c_str() + at + std::strlen("\nCapPrm:"), nullptr, 16);
 }
 
+constexpr double look_again_s = 1;  // who closes our descriptors wakes nobody up
+
 // Nothing, or why this peer is not told: it must see no more here than by ptrace(), for which the
 // kernel wants its user, a dumpable process, and no capabilities that the peer lacks. What the peer
 // has is not asked: in a user namespace of its own anybody has all.
@@ -163,15 +165,16 @@ struct ControlServer::Client {
 
 Result<std::unique_ptr<ControlServer>> ControlServer::open(Controlled& controlled,
                                                            ControlLimits limits) {
-    auto listener = listen_as(getpid());
-    if (!listener) return std::unexpected(std::move(listener.error()));
-    int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (wake < 0) {
-        int code = errno;
-        close(*listener);
-        return fail(code, "no eventfd for the control socket: %s", errno_text(code).c_str());
+    auto listening = listen_as(getpid());
+    if (!listening) return std::unexpected(std::move(listening.error()));
+    Descriptor listener(*listening), wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake) {
+        return fail(errno, "no eventfd for the control socket: %s", errno_text(errno).c_str());
     }
-    return std::unique_ptr<ControlServer>(new ControlServer(controlled, limits, *listener, wake));
+    listener.lift();
+    wake.lift();
+    return std::unique_ptr<ControlServer>(
+        new ControlServer(controlled, limits, std::move(listener), std::move(wake)));
 }
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controlled,
@@ -188,8 +191,12 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(Controlled& controll
     return opened;
 }
 
-ControlServer::ControlServer(Controlled& controlled, ControlLimits limits, int listener, int wake)
-    : controlled_(controlled), limits_(limits), listener_(listener), wake_(wake) {
+ControlServer::ControlServer(Controlled& controlled, ControlLimits limits, Descriptor listener,
+                             Descriptor wake)
+    : controlled_(controlled),
+      limits_(limits),
+      listener_(std::move(listener)),
+      wake_(std::move(wake)) {
     polled_.reserve(2 + limits.clients);
     clients_.reserve(limits.clients);
 }
@@ -199,9 +206,6 @@ ControlServer::~ControlServer() {
         stop();
         thread_.join();
     }
-    clients_.clear();
-    if (listener_ >= 0) close(listener_);
-    if (wake_ >= 0) close(wake_);
 }
 
 void ControlServer::abandon_in_child() {
@@ -209,13 +213,15 @@ void ControlServer::abandon_in_child() {
     // it: both are forgotten, not destroyed. The clients' connections stay the parent's affair.
     std::construct_at(&thread_);
     std::construct_at(&clients_);
-    close(std::exchange(listener_, -1));
-    close(std::exchange(wake_, -1));
+    listener_ = {};
+    wake_ = {};
 }
 
 void ControlServer::stop() {
+    stopping_ = true;
+    if (!wake_.still_ours()) return;  // it looks in a second
     uint64_t one = 1;
-    [[maybe_unused]] ssize_t written = write(wake_, &one, sizeof one);
+    [[maybe_unused]] ssize_t written = write(wake_.get(), &one, sizeof one);
 }
 
 void ControlServer::serve(const std::function<double()>& besides) {
@@ -230,9 +236,10 @@ void ControlServer::serve(const std::function<double()>& besides) {
 }
 
 bool ControlServer::serve_once(const std::function<double()>& besides) {
+    if (stopping_ || !wake_.still_ours() || !listener_.still_ours()) return false;
     double wait_s = controlled_.settle();
-    if (besides) wait_s = std::min(wait_s, besides());
-    polled_.assign({{wake_, POLLIN, 0}, {listener_, POLLIN, 0}});
+    wait_s = std::min(wait_s, besides ? besides() : look_again_s);
+    polled_.assign({{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}});
     for (const auto& client : clients_) {
         polled_.push_back(
             {client->fd, static_cast<short>(client->out.empty() ? POLLIN : POLLOUT), 0});
@@ -259,7 +266,8 @@ bool ControlServer::serve_once(const std::function<double()>& besides) {
 }
 
 void ControlServer::accept_one() {
-    int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (!listener_.still_ours()) return;
+    int fd = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         // Out of descriptors: the connection stays in the queue and poll would return at once.
         if (errno == EMFILE || errno == ENFILE) poll(nullptr, 0, 100);

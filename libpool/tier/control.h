@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "tier/control_json.h"
+#include "tier/descriptor.h"
 
 namespace libpool::tier {
 
@@ -65,7 +67,8 @@ class ControlServer {
 
   private:
     struct Client;
-    ControlServer(Controlled& controlled, ControlLimits limits, int listener, int wake);
+    ControlServer(Controlled& controlled, ControlLimits limits, Descriptor listener,
+                  Descriptor wake);
     bool serve_once(const std::function<double()>& besides);  // false: stopped
     void accept_one();
     bool attend(Client& client, short events);  // false: it is over
@@ -74,8 +77,10 @@ class ControlServer {
 
     Controlled& controlled_;
     const ControlLimits limits_;
-    int listener_;
-    int wake_;  // eventfd: stop
+    // In a program that may close them and open its own under their numbers: then it is over.
+    Descriptor listener_;
+    Descriptor wake_;  // eventfd: look whether to stop
+    std::atomic<bool> stopping_ = false;
     std::vector<std::unique_ptr<Client>> clients_;
     std::vector<pollfd> polled_;  // room for all there can be, so that waiting takes no memory
     std::thread thread_;

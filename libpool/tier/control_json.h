@@ -42,7 +42,7 @@ inline constexpr size_t request_limit_bytes = 4096;
 // Parsed, an answer can take fifty times its length, and many processes are asked at once: only who
 // was asked for pages may tell much.
 inline constexpr size_t answer_limit_bytes = 64 << 10;
-inline constexpr size_t pages_answer_limit_bytes = 4 << 20;
+inline constexpr size_t pages_answer_limit_bytes = 2 << 20;
 inline constexpr int depth_limit = 8;  // of objects and lists in each other, both ways
 
 // One line, without its end.

@@ -81,7 +81,7 @@ Result<void> Engine::add(const AddressRun& range) {
     for (PageId page = first; page < tracked->ids.end(); page += block_pages) {
         huge_[page / block_pages] = false;
     }
-    ++range_changes_;
+    ++changes_;
     const Tracked& here = *tracked;
     auto place_in_order = std::find_if(tracked_.begin(), tracked_.end(),
                                        [&](const auto& other) { return other->ids.first > first; });
@@ -97,7 +97,7 @@ Result<void> Engine::remove(uint64_t start) {
         sampler_.remove(tracked_[i]->range);
         policy_.forget(tracked_[i]->ids);
         tracked_.erase(tracked_.begin() + static_cast<ptrdiff_t>(i));
-        ++range_changes_;
+        ++changes_;
         return {};
     }
     return fail(ENOENT, "no tracked range starts at 0x%llx", hex(start));
@@ -110,7 +110,7 @@ void Engine::clear() {
         policy_.forget(tracked->ids);
     }
     tracked_.clear();
-    ++range_changes_;
+    ++changes_;
 }
 
 Engine::Tracked* Engine::find(PageId page) const {
@@ -171,6 +171,7 @@ void Engine::set_nodes(std::vector<int> near, std::vector<int> far) {
     const auto guard = enter();
     config_.near_nodes = std::move(near);
     config_.far_nodes = std::move(far);
+    ++changes_;
     for (const auto& tracked : tracked_) ask_all(*tracked);
 }
 

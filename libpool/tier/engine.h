@@ -7,7 +7,7 @@
 // Threads: run() on one thread; everything else on any. One lock guards ranges and policy; it is
 // held while arming, looking and deciding, and during one batch of moves or one split, never while
 // waiting: a caller on another thread waits so long. What is left of a plan when he has changed the
-// ranges is dropped.
+// ranges or the nodes is dropped.
 #pragma once
 
 #include <atomic>
@@ -157,7 +157,7 @@ class Engine {
     EngineConfig config_;
     std::vector<std::unique_ptr<Tracked>> tracked_;  // by ids.first
     uint64_t next_id_ = 0;
-    uint64_t range_changes_ = 0;
+    uint64_t changes_ = 0;  // of ranges and nodes: what was planned before is void
     std::vector<Armed> armed_;
     std::vector<bool> huge_;  // by block: one huge page, when last looked at
     uint64_t refresh_at_ = 0;

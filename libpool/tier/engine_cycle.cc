@@ -118,7 +118,7 @@ bool Engine::cycle() {
     for (size_t rung = 0; rung < aim.rungs_s.size(); ++rung) {
         double left_s = start_s + aim.rungs_s[rung] - clock_.now_s();
         bool go_on = left_s <= 0 || clock_.wait(left_s);
-        std::lock_guard guard(lock_);
+        std::unique_lock guard(lock_);
         if (!go_on) {
             sampler_.disarm();
             return false;
@@ -127,6 +127,7 @@ bool Engine::cycle() {
         if (!looked) {
             trouble(looked.error().sentence);
             sampler_.disarm();
+            guard.unlock();
             return clock_.wait(idle_wait_s);
         }
         rungs_s.push_back(looked->at_s);

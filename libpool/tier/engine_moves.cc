@@ -15,7 +15,20 @@ namespace {
 constexpr size_t asked_at_once = 16384;    // pages
 constexpr size_t refresh_pages = 512;      // asked about per decision, in turn
 constexpr double carry_out_limit_s = 1.0;  // older decisions than this are not worth carrying out
-constexpr double let_in_s = 1e-4;          // enough to wake up whoever waits for the lock
+// Callers are waited for until none is left, but not for longer than a batch or two may take.
+constexpr double let_in_s = 1e-4;
+constexpr int let_in_most = 50;
+
+// Gives a lock up for its lifetime, however that ends.
+class Unlocked {
+  public:
+    explicit Unlocked(std::mutex& lock) : lock_(lock) { lock_.unlock(); }
+    ~Unlocked() { lock_.lock(); }
+    Unlocked(const Unlocked&) = delete;
+
+  private:
+    std::mutex& lock_;
+};
 
 bool contains(const std::vector<int>& nodes, int node) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
@@ -79,7 +92,11 @@ void Engine::decide(double now_s) {
     ++totals_.decisions;
     totals_.wanted_pages += plan.demote.size() + plan.promote.size();
     double cpu_before_s = clock_.thread_cpu_s();
-    if (split(plan)) carry_out(plan);
+    if (split(plan)) {
+        carry_out(plan);
+    } else {
+        totals_.no_room_pages += plan.demote.size() + plan.promote.size();
+    }
     cpu_in_moves_s_ += clock_.thread_cpu_s() - cpu_before_s;
 }
 
@@ -88,11 +105,15 @@ void Engine::decide(double now_s) {
 bool Engine::let_callers_in() {
     if (clock_.stopped()) return false;
     if (waiting_ == 0) return true;
-    const uint64_t changes = range_changes_;
-    lock_.unlock();
-    const bool go_on = clock_.wait(let_in_s);
-    lock_.lock();
-    return go_on && range_changes_ == changes;
+    const uint64_t changes = changes_;
+    bool go_on = true;
+    {
+        const Unlocked others_come(lock_);
+        for (int i = 0; go_on && waiting_ > 0 && i < let_in_most; ++i) {
+            go_on = clock_.wait(let_in_s);
+        }
+    }
+    return go_on && changes_ == changes;
 }
 
 std::string Engine::why_no_split() const {

@@ -181,8 +181,12 @@ Tiering::~Tiering() {
     stop_changed_.notify_all();
     if (watch_.joinable()) watch_.join();
     if (thread_.joinable()) thread_.join();
-    // A forked child may hold the userfaultfd for longer: the memory is to be as before.
-    if (engine_) engine_->clear();
+    // A forked child may hold the userfaultfd for longer: the memory is to be as before, as far as
+    // there is memory for finding out about it.
+    try {
+        if (engine_) engine_->clear();
+    } catch (const std::exception&) {
+    }
 }
 
 // Without memory for it there is no watch for this second, and the engine goes on with what it
@@ -281,9 +285,9 @@ std::string Tiering::describe() const {
     const BankStatus& bank = now.policy.bank;
     out += text(
         "; it costs at most %.3f s or %.1f MiB moved beyond its share of the CPU, %.3f s "
-        "before it is noticed and %.3f s of doubt (pooltier status %d says more)",
-        bank.allowance_s, bank.allowance_bytes / (1 << 20), bank.unnoticed_s, bank.margin_s,
-        getpid());
+        "before it is noticed and %.3f s of doubt",
+        bank.allowance_s, bank.allowance_bytes / (1 << 20), bank.unnoticed_s, bank.margin_s);
+    if (server_) out += text(" (pooltier status %d says more)", getpid());
     out += not_told_;
     if (now.loss_ns <= 0) out += "; near memory is no faster now, so nothing is promoted";
     if (now.ranges == 0) out += "; nothing is tracked";

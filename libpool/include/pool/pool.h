@@ -204,8 +204,9 @@ enum pool_option {
                                   hot */
     POOL_OPTION_DECIDE_MS = 6, /* at least so long between two decisions, default 200; 10…60000 */
     POOL_OPTION_SEED = 7,      /* of the randomised window lengths, default 1 */
-    POOL_OPTION_CONTROL = 8,   /* 1 (default): a control socket, at which `pooltier` and poold of the
-                                  same user or root can ask, and set limits; 0: none. Since 0.2 */
+    POOL_OPTION_CONTROL = 8, /* 1 (default): a control socket, at which `pooltier` and poold of the
+                                same user (of root alone, when the process has capabilities or is
+                                not dumpable) can ask, and set limits; 0: none. Since 0.2 */
 };
 
 int pool_options_new(pool_options** out);
@@ -275,8 +276,8 @@ enum pool_stat {
     POOL_STAT_DEMOTED_PAGES = 4, /* likewise far */
     POOL_STAT_FAILED_PAGES = 5,  /* moves tried that ended elsewhere; see pool_tiering_failure() */
     POOL_STAT_WANTED_PAGES = 6,  /* moves decided on */
-    POOL_STAT_NO_ROOM_PAGES = 7, /* moves decided on and not tried: the node had no room, or the
-                                    move limit was reached */
+    POOL_STAT_NO_ROOM_PAGES = 7, /* moves decided on and not tried: the node had no room, the move
+                                    limit was reached, a second had passed, or ranges changed */
     POOL_STAT_NEAR_PAGES = 8,    /* tracked pages that were near when last asked */
     POOL_STAT_FAR_PAGES = 9,
     POOL_STAT_THREAD_CPU_NS = 10, /* CPU time of the tiering thread without moving */

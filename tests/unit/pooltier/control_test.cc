@@ -2,10 +2,12 @@
 // The control socket with bad company: half lines, long lines, too many, too slow.
 #include "tier/control.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -312,6 +314,34 @@ TEST_F(Control, WhoFindsItsNameTakenTakesAnotherAndIsFoundByIt) {
     EXPECT_TRUE(ask_status(getpid()));
     second->reset();
     EXPECT_EQ(ask_status(getpid()).error().code, ENOENT);
+}
+
+// As daemons do it; and all that they open then gets our numbers.
+bool outlives_our_descriptors() {
+    static Still engine;
+    auto server = ControlServer::start(engine);
+    if (!server) return false;
+    usleep(50'000);  // it waits
+    if (close_range(3, ~0u, 0) != 0) return false;
+    int ends[2];
+    if (pipe(ends) != 0) return false;
+    for (int fd = 5; fd < 1024; ++fd) {
+        if (dup2(ends[1], fd) != fd) return false;
+    }
+    server->reset();  // within a second it has seen that it is over
+    for (int fd = 3; fd < 1024; ++fd) {
+        if (fcntl(fd, F_GETFD) < 0) return false;
+    }
+    int queued = -1;
+    return ioctl(ends[0], FIONREAD, &queued) == 0 && queued == 0;
+}
+
+TEST(ControlDescriptors, WhatTheProgramHasOpenedUnderTheirNumbersIsLeftAlone) {
+    const pid_t child = fork();
+    if (child == 0) _exit(outlives_our_descriptors() ? 0 : 1);
+    int how = -1;
+    ASSERT_EQ(waitpid(child, &how, 0), child);
+    EXPECT_EQ(how, 0);
 }
 
 TEST_F(Control, ItEndsAndTheNameIsFree) {
