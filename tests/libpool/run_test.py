@@ -150,7 +150,7 @@ def where_reads_are_not_seen_what_is_written_comes_near(rack):
     expect_in("reads are not seen", said, "the status")
 
 
-# The C library takes them out of the stacks of our threads: 48 KiB overflowed the small ones, 256 KiB the largest.
+# The C library takes them out of the stacks of our threads: 256 KiB was more than any had, of 48 KiB little was left.
 BIG_THREAD_LOCAL = f"""
 cd /tmp
 for kib in 48 256; do
